@@ -1,0 +1,97 @@
+"""Everything this engine raises, as one tree. Each message names the thing, the value and the next step.
+
+EngineError                     exit 1
+├── ConfigError                 exit 2   configuration or usage; collects all problems
+│   └── RunMismatch             exit 2   the run directory holds a different question
+├── RunLocked                   exit 2   another process writes this run
+├── SourceError                 exit 2   a source or a prompt file cannot be used
+├── StoreError                  exit 1   the disk refuses, or the log is damaged
+│   └── LogDamaged              exit 3   a bad line followed by good ones
+├── ProviderError               what a call to the far side ended in; becomes an Outcome
+└── Fatal                       exit 2   no call can work: key, model, region, billing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.outcome import ErrorKind, Usage
+
+
+class EngineError(Exception):
+    """Base of all errors of this engine. `str()` is what the user reads."""
+
+    exit_code = 1
+
+
+class ConfigError(EngineError):
+    """Problems of a configuration or a command line, all at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RunMismatch(ConfigError):
+    """The run directory was made by asking something else."""
+
+
+class RunLocked(EngineError):
+    """Another process writes this run."""
+
+    exit_code = 2
+
+
+class SourceError(EngineError):
+    """A source of context, or a prompt file, cannot be used."""
+
+    exit_code = 2
+
+
+class StoreError(EngineError):
+    """The disk refuses (full, read-only, gone, I/O error). Nothing more may be paid for."""
+
+
+class LogDamaged(StoreError):
+    """A log has a bad line that good lines follow. Never dropped silently."""
+
+    exit_code = 3
+
+
+class Fatal(EngineError):
+    """The far side will answer no call of this run: key, model, region or billing."""
+
+    exit_code = 2
+
+
+class ProviderError(EngineError):
+    """A call that did not give a usable answer. `kind` decides what follows (engine.core.retry)."""
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        quota_limit: float | None = None,
+        quota_id: str | None = None,
+        finish_reason: str | None = None,
+        usage: Usage | None = None,
+        bad_bytes: bytes | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        """Seconds to wait, the larger of RetryInfo, Retry-After and the message's own words."""
+        self.quota_limit = quota_limit
+        """The limit a 429 named (`quotaValue`, `limit: N`), in its own unit."""
+        self.quota_id = quota_id
+        self.finish_reason = finish_reason
+        self.usage = usage
+        self.bad_bytes = bad_bytes
+        """Bytes to keep aside in quarantine/."""

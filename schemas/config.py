@@ -1,0 +1,318 @@
+"""RunConfig: the shape of config/generation_config.yaml, with every default and every meaning.
+
+Keys of the original workshop pipeline keep their names. `Field.description` is what the generated
+template (`groundswell init`) and docs/configuration.md say; `json_schema_extra={"moot": …}` marks a
+key that has no effect here, with the reason users are told when their file sets it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from schemas.models import DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, IMAGE_MODELS, MODELS, TEXT_MODELS
+
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+
+
+def _moot(default: Any, description: str, why: str) -> Any:
+    return Field(default, description=description, json_schema_extra={"moot": why})
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+class Generation(Section):
+    """What is drawn, and with which model."""
+
+    num_images: Count = Field(50, description="How many images the run holds. Asking for more later continues it.")
+    batch_size: Count = _moot(10, "Images per batch in the original.", "every image is its own checkpoint here")
+    resolution: Literal["0.5K", "1K", "2K", "4K"] = Field(
+        "1K", description="Picture size; more pixels cost more tokens."
+    )
+    model: str = Field(DEFAULT_IMAGE_MODEL, description="Gemini image model: " + ", ".join(IMAGE_MODELS) + ".")
+    aspect_ratio: str = Field(
+        "1:1", description='Such as "1:1", "16:9", "9:16", "4:3", "3:4".', pattern=r"^\d{1,2}:\d{1,2}$"
+    )
+    seed: int = Field(20260121, ge=0, lt=2**63, description="The prompt stream depends on it, and on nothing random.")
+    temperature: float | None = Field(None, ge=0, le=2, description="As the SDK has it; null leaves it to the model.")
+    backend: Literal["developer", "vertex"] = Field("developer", description="Gemini Developer API or Vertex AI.")
+    enable_checkpoints: bool = _moot(
+        True, "Checkpoints in the original.", "the log is the checkpoint; resume is always on"
+    )
+    checkpoint_file: str = _moot(
+        "data/checkpoints/generation_checkpoint.json", "Checkpoint file in the original.", "the log is the checkpoint"
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value in IMAGE_MODELS or (value.startswith("gemini-") and value not in MODELS):
+            return value
+        if value in TEXT_MODELS:
+            raise ValueError(f"{value} writes text and draws no pictures; use one of {', '.join(IMAGE_MODELS)}")
+        raise ValueError(f"not a Gemini image model; use one of {', '.join(IMAGE_MODELS)}")
+
+
+STYLES = ("realistic", "artistic", "documentary", "photojournalistic")
+COMPLEXITIES = ("simple", "medium", "complex")
+
+
+class Prompts(Section):
+    """How prompts are made of the three sources."""
+
+    style: Literal["realistic", "artistic", "documentary", "photojournalistic"] = Field(
+        "realistic", description="realistic, artistic, documentary or photojournalistic."
+    )
+    complexity: Literal["simple", "medium", "complex"] = Field(
+        "medium", description="Length and detail of prompts: simple, medium (60-140 words), complex."
+    )
+    include_temporal_context: bool = Field(True, description="Name time of day, weather and season.")
+    include_demographics: bool = Field(True, description="Name the people, drawn through the survey's weights.")
+    themes: tuple[str, ...] = Field(
+        (
+            "protest",
+            "civic_engagement",
+            "political_rally",
+            "community_gathering",
+            "grassroots_organizing",
+            "demonstrations",
+            "social media post",
+        ),
+        min_length=1,
+        description="Forms of social movement to show.",
+    )
+    settings: tuple[str, ...] = Field(
+        (
+            "urban_city_center",
+            "town_square",
+            "university_campus",
+            "government_building",
+            "public_park",
+            "street_march",
+            "online comments",
+            "digital posts",
+        ),
+        min_length=1,
+        description="Places to show.",
+    )
+
+
+Task = Literal["caption", "labels", "comments"]
+
+
+class Metadata(Section):
+    """What is written about each image."""
+
+    model: str = Field(DEFAULT_TEXT_MODEL, description="Gemini text model that looks at the image.")
+    mode: Literal["together", "separate"] = Field(
+        "together", description="together: one call for caption, labels and comments. separate: one call each."
+    )
+    tasks: tuple[Task, ...] = Field(("caption", "labels", "comments"), min_length=1, description="What to ask for.")
+    num_comments_per_image: int = Field(5, ge=0, le=50, description="Social-media comments per image.")
+    include_hashtags: bool = Field(True, description="Comments may carry hashtags.")
+    include_emojis: bool = Field(True, description="Comments may carry emojis.")
+    num_caption_variations: int = Field(1, ge=1, le=10, description="Captions per image; the first is the caption.")
+    label_categories: tuple[str, ...] = Field(
+        (
+            "scene_type",
+            "setting",
+            "activity_level",
+            "crowd_size",
+            "time_of_day",
+            "sentiment",
+            "primary_subjects",
+            "digital text",
+            "informational",
+            "illustrations",
+        ),
+        min_length=1,
+        max_length=40,
+        description="Categories to label; the known ones have a vocabulary, others are free text.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value in TEXT_MODELS or (value.startswith("gemini-") and value not in MODELS):
+            return value
+        raise ValueError(f"not a Gemini text model; use one of {', '.join(TEXT_MODELS)}")
+
+    @field_validator("tasks", "label_categories")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names an entry twice; remove the second")
+        return value
+
+
+class Limits(Section):
+    """Limits of one model. null: no limit of ours."""
+
+    requests_per_minute: Positive | None = Field(None, description="RPM quota.")
+    requests_per_day: Count | None = Field(None, description="RPD quota; the day turns at midnight Pacific.")
+    tokens_per_minute: Positive | None = Field(None, description="Input tokens per minute.")
+    images_per_minute: Positive | None = Field(None, description="IPM quota of image models.")
+    usd_per_10_minutes: Positive | None = Field(
+        None, description="Spend per rolling ten minutes; Google's tiers 1/2/3 have 10/50/200."
+    )
+    max_in_flight: Count | None = Field(None, description="Calls in flight at once.")
+
+
+class RateLimiting(Limits):
+    """How fast the engine may ask. Applies to each model."""
+
+    max_in_flight: Count | None = Field(256, description="Calls in flight at once, per model.")
+    enable_exponential_backoff: bool = Field(True, description="false: a retry comes after the initial delay alone.")
+    initial_retry_delay: Positive = Field(2.0, description="Seconds before the first retry, before jitter.")
+    max_retries: int = Field(3, ge=0, le=20, description="Tries after the first for what is worth one.")
+    backoff_multiplier: float = Field(2.0, ge=1, le=10, description="Growth of the delay from retry to retry.")
+    models: dict[str, Limits] = Field({}, description="Overrides for one model, by name.")
+    call_timeout_s: Positive = Field(180.0, description="One deadline per call: connect, read and stall.")
+    in_doubt: Literal["retry", "skip"] = Field(
+        "retry", description="After a crash, calls that were in flight: retry asks again, skip never pays twice."
+    )
+
+
+class Atropia(Section):
+    """Fictional news."""
+
+    path: str | None = Field(None, description="JSON, CSV, or a folder of saved pages; null: the bundled world.")
+    num_samples: Count | None = Field(None, description="Use at most so many news items.")
+    focus_themes: tuple[str, ...] = Field((), description="Keep news of these themes; empty: all.")
+
+
+DEMOGRAPHICS = ("age_group", "occupation", "education_level", "urban_rural", "household_composition", "gender")
+
+
+class WorldBank(Section):
+    """Synthetic demographics."""
+
+    path: str | None = Field(
+        None, description="Survey files (.dta, .csv, .parquet, .zip, or a folder of them); null: the bundled sample."
+    )
+    demographic_categories: tuple[str, ...] = Field(DEMOGRAPHICS, description="What may be said of a person.")
+    num_profiles: Count | None = Field(None, description="Draw so many people through the weights; null: all.")
+    adults_only: bool = Field(True, description="Leave out people under 18.")
+
+
+class SocialMedia(Section):
+    """Visual references."""
+
+    path: str | None = Field(None, description="JSON, JSONL, CSV or a folder with sidecars; null: the bundled guides.")
+    mode: Literal["text", "images"] = Field(
+        "text", description="text: descriptions only. images: pictures are sent too; needs consent and licence."
+    )
+    max_reference_images: Count | None = Field(None, description="Use at most so many pictures.")
+    max_descriptions: Count | None = Field(None, description="Use at most so many descriptions.")
+    references_per_prompt: int = Field(1, ge=1, le=14, description="Pictures sent with one prompt, in mode images.")
+
+
+class SourceData(Section):
+    """Where context comes from."""
+
+    atropia: Atropia = Field(default_factory=Atropia)
+    worldbank: WorldBank = Field(default_factory=WorldBank)
+    social_media: SocialMedia = Field(default_factory=SocialMedia)
+
+
+class Output(Section):
+    """Where and how things are kept."""
+
+    output_dir: str = Field("data/generated", description="The run directory; --out wins over it.")
+    durability: Literal["strict", "batch", "none"] = Field(
+        "strict", description="strict: on disk before anything follows. batch: may lose a second. none: the OS decides."
+    )
+    save_intermediate: bool = _moot(True, "Checkpoints in the original.", "every image and line is saved at once")
+    image_format: Literal["png", "jpg", "jpeg", "webp"] = _moot(
+        "png", "Image format in the original.", "pictures are kept byte for byte as the model sends them"
+    )
+    metadata_format: Literal["json", "csv"] = Field("json", description="For `export --format workshop`.")
+    export_csv_summaries: bool = Field(True, description="For `export --format workshop`: all_captions.csv and others.")
+    date_organized: bool = _moot(
+        True, "Dated ids in the original.", "image ids always carry the run's date: sm_20260121_0001"
+    )
+    images_dir: str = Field("images", description="For `export --format workshop`.")
+    captions_dir: str = Field("captions", description="For `export --format workshop`.")
+    labels_dir: str = Field("labels", description="For `export --format workshop`.")
+    comments_dir: str = Field("comments", description="For `export --format workshop`.")
+    metadata_dir: str = Field("metadata", description="For `export --format workshop`.")
+
+    @field_validator("images_dir", "captions_dir", "labels_dir", "comments_dir", "metadata_dir")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not value or value in {".", ".."} or "/" in value or "\\" in value or "\0" in value:
+            raise ValueError("must be a plain folder name, without a slash")
+        return value
+
+
+class Validation(Section):
+    """Quality assurance."""
+
+    auto_validate: bool = Field(False, description="Run QA at the end of a run.")
+    min_image_size_kb: float = Field(10, ge=0, le=1e6, description="Smaller files are flagged.")
+    check_duplicates: bool = Field(True, description="Look for near-duplicate images.")
+    duplicate_threshold: float = Field(
+        95, gt=0, le=100, description="Similarity in percent from which images are duplicates."
+    )
+    validate_metadata: bool = Field(True, description="Check captions, labels and comments.")
+    generate_qa_report: bool = Field(True, description="Write qa/report.html beside qa/report.json.")
+
+
+class Logging(Section):
+    """What is told, and where."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="Least severe level shown."
+    )
+    log_to_file: bool = Field(True, description="Write events.jsonl in the run directory.")
+    log_file: str | None = Field(None, description="A further copy of the events; null: none.")
+    log_to_console: bool = Field(True, description="Show progress.")
+    include_timestamps: bool = Field(True, description="Time stamps on plain console lines.")
+
+
+class Budget(Section):
+    """Money."""
+
+    usd: Positive | None = Field(None, description="Hard cap for the whole run, over all its sessions.")
+
+
+class RunConfig(Section):
+    """A whole configuration: frozen, validated, complete."""
+
+    generation: Generation = Field(default_factory=Generation)
+    prompts: Prompts = Field(default_factory=Prompts)
+    metadata: Metadata = Field(default_factory=Metadata)
+    rate_limiting: RateLimiting = Field(default_factory=RateLimiting)
+    budget: Budget = Field(default_factory=Budget)
+    source_data: SourceData = Field(default_factory=SourceData)
+    output: Output = Field(default_factory=Output)
+    validation: Validation = Field(default_factory=Validation)
+    logging: Logging = Field(default_factory=Logging)
+    transport: Literal["fast", "sdk"] = Field("fast", description="fast: our answer path. sdk: google-genai alone.")
+
+    @model_validator(mode="after")
+    def _capabilities(self) -> RunConfig:
+        model = MODELS.get(self.generation.model)
+        if model is not None:
+            if self.generation.resolution not in model.image_tokens:
+                raise ValueError(
+                    f"generation.resolution is {self.generation.resolution!r}, but {model.name} draws "
+                    f"{', '.join(model.image_tokens)}; choose one of these or another model"
+                )
+            if self.generation.aspect_ratio not in model.aspect_ratios:
+                raise ValueError(
+                    f"generation.aspect_ratio is {self.generation.aspect_ratio!r}, but {model.name} draws "
+                    f"{', '.join(model.aspect_ratios)}; choose one of these"
+                )
+        return self
+
+    def limits_for(self, model: str) -> Limits:
+        """The limits of one model: its overrides over the common ones."""
+        common = {name: getattr(self.rate_limiting, name) for name in Limits.model_fields}
+        override = self.rate_limiting.models.get(model)
+        chosen = {n: getattr(override, n) for n in override.model_fields_set} if override else {}
+        return Limits(**{**common, **chosen})

@@ -1,0 +1,129 @@
+"""Record: one log line. Written once, never changed; version 1.
+
+`encode_line` and `check_line` are the two ends of the format: the last member of a line is
+`"crc"`, the CRC-32 of the line's bytes without that member, its comma and the newline.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from schemas.job import Stage
+from schemas.outcome import Asset, Failure, Usage
+
+VERSION = 1
+Status = Literal["ok", "refused", "failed", "retry"]
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A line of log/attempts.jsonl, durable before the call is made.
+
+    `status` is `start`; or `rejected` for a call that a quota turned away unpaid (a 429 is not
+    an attempt, but the start it answers is no longer in doubt).
+    """
+
+    v: int = VERSION
+    job: str
+    status: Literal["start", "rejected"]
+    stage: Stage
+    image_id: str
+    index: int
+    attempt: int
+    generated_at: str
+    """When the call was started, or when the rejection came."""
+    model: str
+    cost_usd: float | None = None
+    """The estimate that was reserved."""
+    tokens: int = 0
+    """Input tokens reserved."""
+    error: Failure | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What every line of log/images.jsonl and log/metadata.jsonl has."""
+
+    v: int = VERSION
+    job: str
+    status: Status
+    stage: Stage
+    image_id: str
+    index: int
+    attempt: int
+    final: bool
+    generated_at: str
+    latency_s: float
+    model: str
+    model_version: str | None = None
+    """The model that answered, if it said so."""
+    finish_reason: str | None = None
+    usage: Usage
+    cost_usd: float | None
+    error: Failure | None = None
+    adopted: bool = False
+    """The picture was found whole after a crash; its answer's details are lost."""
+
+
+class ImageRecord(Record, frozen=True, kw_only=True):
+    """A line of log/images.jsonl."""
+
+    prompt: str
+    source_data: dict[str, Any]
+    style: str | None
+    complexity: str | None
+    aspect_ratio: str | None
+    resolution: str | None
+    asset: Asset | None = None
+
+
+class MetadataRecord(Record, frozen=True, kw_only=True):
+    """A line of log/metadata.jsonl. What the job did not ask for is null."""
+
+    tasks: tuple[str, ...]
+    caption: str | None = None
+    captions: tuple[str, ...] = ()
+    labels: dict[str, Any] | None = None
+    comments: tuple[str, ...] | None = None
+
+
+class RunManifest(Struct, frozen=True, kw_only=True):
+    """run.json: what was asked, fixed when the run is created. Holds no secret."""
+
+    v: int = VERSION
+    run_id: str
+    created_at: str
+    run_date: str
+    """YYYYMMDD, part of every image id."""
+    versions: dict[str, str]
+    fingerprints: dict[str, str]
+    """Digests of what is asked: `prompts` (sources, style, seed …), `image`, `metadata`."""
+    config: dict[str, Any]
+    """The resolved configuration."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_line(record: Struct) -> bytes:
+    """The record as one log line, crc and newline included."""
+    body = _encoder.encode(record)
+    return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+_CRC_MEMBER = len(b',"crc":"00000000"}')
+
+
+def check_line(line: bytes) -> bool:
+    """Whether a line (with or without its newline) is whole and unchanged."""
+    line = line.removesuffix(b"\n")
+    tail = line[-_CRC_MEMBER:]
+    if not (tail.startswith(b',"crc":"') and tail.endswith(b'"}') and line[:1] == b"{"):
+        return False
+    try:
+        written = int(tail[8:16], 16)
+    except ValueError:
+        return False
+    return zlib.crc32(b"}", zlib.crc32(line[:-_CRC_MEMBER])) == written
