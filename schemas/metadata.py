@@ -1,0 +1,114 @@
+"""What the text model must answer about a picture: one pydantic model per configuration.
+
+The same model gives the JSON Schema that is sent for structured output and checks the answer
+again when it comes. Observations (labels) stand before captions and comments, because the model
+writes the members in this order and looks before it tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+
+from schemas.config import Metadata
+
+VOCABULARY: dict[str, tuple[str, ...]] = {
+    "scene_type": (
+        "march",
+        "rally",
+        "sit_in",
+        "vigil",
+        "strike_picket",
+        "occupation_camp",
+        "riot_confrontation",
+        "community_meeting",
+        "voting_queue",
+        "online_post_graphic",
+        "other",
+    ),
+    "setting": (
+        "city_centre",
+        "square",
+        "campus",
+        "government_building",
+        "park",
+        "street",
+        "industrial",
+        "rural",
+        "indoor",
+        "digital",
+    ),
+    "activity_level": ("low", "medium", "high"),
+    "crowd_size": ("1-5", "6-20", "21-100", "101-1000", ">1000"),
+    "time_of_day": ("dawn", "day", "dusk", "night"),
+    "sentiment": ("joyful", "hopeful", "determined", "solemn", "angry", "fearful", "neutral"),
+    "informational": ("yes", "no"),
+    "illustrations": ("yes", "no"),
+}
+"""Known label categories and their values; the cuts of crowd_size are those of the UCLA protest set."""
+
+_Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+_Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+def slug(category: str) -> str:
+    """A label category as a JSON member name: "digital text" is asked for as "digital_text"."""
+    return re.sub(r"\W+", "_", category.strip().lower()).strip("_") or "label"
+
+
+def _label_type(category: str) -> Any:
+    values = VOCABULARY.get(category)
+    if values is not None:
+        return Literal[values]
+    if category == "primary_subjects":
+        return Annotated[list[_Word], Field(min_length=1, max_length=4, description="main subjects, most important first")]
+    if slug(category) == "digital_text":
+        return Annotated[_Word, Field(description="text that can be read in the picture, or none")]
+    return Annotated[_Word, Field(description=f"{category}, in a few words")]
+
+
+@lru_cache(maxsize=64)
+def _model(categories: tuple[str, ...], captions: int, comments: int, tasks: tuple[str, ...]) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    if "labels" in tasks:
+        members = {slug(c): (_label_type(c), ...) for c in categories}
+        fields["labels"] = (create_model("Labels", __base__=_Answer, **members), ...)
+    if "caption" in tasks:
+        fields["captions"] = (Annotated[list[_Line], Field(min_length=captions, max_length=captions)], ...)
+    if "comments" in tasks:
+        fields["comments"] = (Annotated[list[_Line], Field(min_length=comments, max_length=comments)], ...)
+    return create_model("Answer", __base__=_Answer, **fields)
+
+
+def answer_model(metadata: Metadata, tasks: Sequence[str]) -> type[BaseModel]:
+    """The model an answer must satisfy for these tasks."""
+    return _model(
+        metadata.label_categories, metadata.num_caption_variations, metadata.num_comments_per_image, tuple(tasks)
+    )
+
+
+def answer_schema(metadata: Metadata, tasks: Sequence[str]) -> dict[str, Any]:
+    """The JSON Schema to request, without titles and with nested models in place."""
+    schema = answer_model(metadata, tasks).model_json_schema()
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list):
+            return [plain(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return plain(definitions[node["$ref"].rsplit("/", 1)[1]])
+        kept = {k: v for k, v in node.items() if k not in {"title", "additionalProperties", "properties"}}
+        members = {"properties": {k: plain(v) for k, v in node["properties"].items()}} if "properties" in node else {}
+        return {**members, **{k: plain(v) for k, v in kept.items()}}
+
+    return plain(schema)
