@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from schemas.models import DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, IMAGE_MODELS, MODELS, TEXT_MODELS
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 
 
 def _moot(default: Any, description: str, why: str) -> Any:
-    return Field(default, description=description, json_schema_extra={"moot": why})
+    return Field(default=default, description=description, json_schema_extra={"moot": why})
 
 
 class Section(BaseModel):
@@ -28,18 +29,26 @@ class Section(BaseModel):
 class Generation(Section):
     """What is drawn, and with which model."""
 
-    num_images: Count = Field(50, description="How many images the run holds. Asking for more later continues it.")
+    num_images: Count = Field(
+        default=50, description="How many images the run holds. Asking for more later continues it."
+    )
     batch_size: Count = _moot(10, "Images per batch in the original.", "every image is its own checkpoint here")
     resolution: Literal["0.5K", "1K", "2K", "4K"] = Field(
-        "1K", description="Picture size; more pixels cost more tokens."
+        default="1K", description="Picture size; more pixels cost more tokens."
     )
-    model: str = Field(DEFAULT_IMAGE_MODEL, description="Gemini image model: " + ", ".join(IMAGE_MODELS) + ".")
+    model: str = Field(default=DEFAULT_IMAGE_MODEL, description="Gemini image model: " + ", ".join(IMAGE_MODELS) + ".")
     aspect_ratio: str = Field(
-        "1:1", description='Such as "1:1", "16:9", "9:16", "4:3", "3:4".', pattern=r"^\d{1,2}:\d{1,2}$"
+        default="1:1", description='Such as "1:1", "16:9", "9:16", "4:3", "3:4".', pattern=r"^\d{1,2}:\d{1,2}$"
     )
-    seed: int = Field(20260121, ge=0, lt=2**63, description="The prompt stream depends on it, and on nothing random.")
-    temperature: float | None = Field(None, ge=0, le=2, description="As the SDK has it; null leaves it to the model.")
-    backend: Literal["developer", "vertex"] = Field("developer", description="Gemini Developer API or Vertex AI.")
+    seed: int = Field(
+        default=20260121, ge=0, lt=2**63, description="The prompt stream depends on it, and on nothing random."
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="As the SDK has it; null leaves it to the model."
+    )
+    backend: Literal["developer", "vertex"] = Field(
+        default="developer", description="Gemini Developer API or Vertex AI."
+    )
     enable_checkpoints: bool = _moot(
         True, "Checkpoints in the original.", "the log is the checkpoint; resume is always on"
     )
@@ -65,15 +74,15 @@ class Prompts(Section):
     """How prompts are made of the three sources."""
 
     style: Literal["realistic", "artistic", "documentary", "photojournalistic"] = Field(
-        "realistic", description="realistic, artistic, documentary or photojournalistic."
+        default="realistic", description="realistic, artistic, documentary or photojournalistic."
     )
     complexity: Literal["simple", "medium", "complex"] = Field(
-        "medium", description="Length and detail of prompts: simple, medium (60-140 words), complex."
+        default="medium", description="Length and detail of prompts: simple, medium (60-140 words), complex."
     )
-    include_temporal_context: bool = Field(True, description="Name time of day, weather and season.")
-    include_demographics: bool = Field(True, description="Name the people, drawn through the survey's weights.")
+    include_temporal_context: bool = Field(default=True, description="Name time of day, weather and season.")
+    include_demographics: bool = Field(default=True, description="Name the people, drawn through the survey's weights.")
     themes: tuple[str, ...] = Field(
-        (
+        default=(
             "protest",
             "civic_engagement",
             "political_rally",
@@ -86,7 +95,7 @@ class Prompts(Section):
         description="Forms of social movement to show.",
     )
     settings: tuple[str, ...] = Field(
-        (
+        default=(
             "urban_city_center",
             "town_square",
             "university_campus",
@@ -107,17 +116,21 @@ Task = Literal["caption", "labels", "comments"]
 class Metadata(Section):
     """What is written about each image."""
 
-    model: str = Field(DEFAULT_TEXT_MODEL, description="Gemini text model that looks at the image.")
+    model: str = Field(default=DEFAULT_TEXT_MODEL, description="Gemini text model that looks at the image.")
     mode: Literal["together", "separate"] = Field(
-        "together", description="together: one call for caption, labels and comments. separate: one call each."
+        default="together", description="together: one call for caption, labels and comments. separate: one call each."
     )
-    tasks: tuple[Task, ...] = Field(("caption", "labels", "comments"), min_length=1, description="What to ask for.")
-    num_comments_per_image: int = Field(5, ge=0, le=50, description="Social-media comments per image.")
-    include_hashtags: bool = Field(True, description="Comments may carry hashtags.")
-    include_emojis: bool = Field(True, description="Comments may carry emojis.")
-    num_caption_variations: int = Field(1, ge=1, le=10, description="Captions per image; the first is the caption.")
+    tasks: tuple[Task, ...] = Field(
+        default=("caption", "labels", "comments"), min_length=1, description="What to ask for."
+    )
+    num_comments_per_image: int = Field(default=5, ge=0, le=50, description="Social-media comments per image.")
+    include_hashtags: bool = Field(default=True, description="Comments may carry hashtags.")
+    include_emojis: bool = Field(default=True, description="Comments may carry emojis.")
+    num_caption_variations: int = Field(
+        default=1, ge=1, le=10, description="Captions per image; the first is the caption."
+    )
     label_categories: tuple[str, ...] = Field(
-        (
+        default=(
             "scene_type",
             "setting",
             "activity_level",
@@ -152,37 +165,42 @@ class Metadata(Section):
 class Limits(Section):
     """Limits of one model. null: no limit of ours."""
 
-    requests_per_minute: Positive | None = Field(None, description="RPM quota.")
-    requests_per_day: Count | None = Field(None, description="RPD quota; the day turns at midnight Pacific.")
-    tokens_per_minute: Positive | None = Field(None, description="Input tokens per minute.")
-    images_per_minute: Positive | None = Field(None, description="IPM quota of image models.")
+    requests_per_minute: Positive | None = Field(default=None, description="RPM quota.")
+    requests_per_day: Count | None = Field(default=None, description="RPD quota; the day turns at midnight Pacific.")
+    tokens_per_minute: Positive | None = Field(default=None, description="Input tokens per minute.")
+    images_per_minute: Positive | None = Field(default=None, description="IPM quota of image models.")
     usd_per_10_minutes: Positive | None = Field(
-        None, description="Spend per rolling ten minutes; Google's tiers 1/2/3 have 10/50/200."
+        default=None, description="Spend per rolling ten minutes; Google's tiers 1/2/3 have 10/50/200."
     )
-    max_in_flight: Count | None = Field(None, description="Calls in flight at once.")
+    max_in_flight: Count | None = Field(default=None, description="Calls in flight at once.")
 
 
 class RateLimiting(Limits):
     """How fast the engine may ask. Applies to each model."""
 
-    max_in_flight: Count | None = Field(256, description="Calls in flight at once, per model.")
-    enable_exponential_backoff: bool = Field(True, description="false: a retry comes after the initial delay alone.")
-    initial_retry_delay: Positive = Field(2.0, description="Seconds before the first retry, before jitter.")
-    max_retries: int = Field(3, ge=0, le=20, description="Tries after the first for what is worth one.")
-    backoff_multiplier: float = Field(2.0, ge=1, le=10, description="Growth of the delay from retry to retry.")
-    models: dict[str, Limits] = Field({}, description="Overrides for one model, by name.")
-    call_timeout_s: Positive = Field(180.0, description="One deadline per call: connect, read and stall.")
+    max_in_flight: Count | None = Field(default=256, description="Calls in flight at once, per model.")
+    enable_exponential_backoff: bool = Field(
+        default=True, description="false: a retry comes after the initial delay alone."
+    )
+    initial_retry_delay: Positive = Field(default=2.0, description="Seconds before the first retry, before jitter.")
+    max_retries: int = Field(default=3, ge=0, le=20, description="Tries after the first for what is worth one.")
+    backoff_multiplier: float = Field(default=2.0, ge=1, le=10, description="Growth of the delay from retry to retry.")
+    models: dict[str, Limits] = Field(default={}, description="Overrides for one model, by name.")
+    call_timeout_s: Positive = Field(default=180.0, description="One deadline per call: connect, read and stall.")
     in_doubt: Literal["retry", "skip"] = Field(
-        "retry", description="After a crash, calls that were in flight: retry asks again, skip never pays twice."
+        default="retry",
+        description="After a crash, calls that were in flight: retry asks again, skip never pays twice.",
     )
 
 
 class Atropia(Section):
     """Fictional news."""
 
-    path: str | None = Field(None, description="JSON, CSV, or a folder of saved pages; null: the bundled world.")
-    num_samples: Count | None = Field(None, description="Use at most so many news items.")
-    focus_themes: tuple[str, ...] = Field((), description="Keep news of these themes; empty: all.")
+    path: str | None = Field(
+        default=None, description="JSON, CSV, or a folder of saved pages; null: the bundled world."
+    )
+    num_samples: Count | None = Field(default=None, description="Use at most so many news items.")
+    focus_themes: tuple[str, ...] = Field(default=(), description="Keep news of these themes; empty: all.")
 
 
 DEMOGRAPHICS = ("age_group", "occupation", "education_level", "urban_rural", "household_composition", "gender")
@@ -192,23 +210,28 @@ class WorldBank(Section):
     """Synthetic demographics."""
 
     path: str | None = Field(
-        None, description="Survey files (.dta, .csv, .parquet, .zip, or a folder of them); null: the bundled sample."
+        default=None,
+        description="Survey files (.dta, .csv, .parquet, .zip, or a folder of them); null: the bundled sample.",
     )
-    demographic_categories: tuple[str, ...] = Field(DEMOGRAPHICS, description="What may be said of a person.")
-    num_profiles: Count | None = Field(None, description="Draw so many people through the weights; null: all.")
-    adults_only: bool = Field(True, description="Leave out people under 18.")
+    demographic_categories: tuple[str, ...] = Field(default=DEMOGRAPHICS, description="What may be said of a person.")
+    num_profiles: Count | None = Field(default=None, description="Draw so many people through the weights; null: all.")
+    adults_only: bool = Field(default=True, description="Leave out people under 18.")
 
 
 class SocialMedia(Section):
     """Visual references."""
 
-    path: str | None = Field(None, description="JSON, JSONL, CSV or a folder with sidecars; null: the bundled guides.")
-    mode: Literal["text", "images"] = Field(
-        "text", description="text: descriptions only. images: pictures are sent too; needs consent and licence."
+    path: str | None = Field(
+        default=None, description="JSON, JSONL, CSV or a folder with sidecars; null: the bundled guides."
     )
-    max_reference_images: Count | None = Field(None, description="Use at most so many pictures.")
-    max_descriptions: Count | None = Field(None, description="Use at most so many descriptions.")
-    references_per_prompt: int = Field(1, ge=1, le=14, description="Pictures sent with one prompt, in mode images.")
+    mode: Literal["text", "images"] = Field(
+        default="text", description="text: descriptions only. images: pictures are sent too; needs consent and licence."
+    )
+    max_reference_images: Count | None = Field(default=None, description="Use at most so many pictures.")
+    max_descriptions: Count | None = Field(default=None, description="Use at most so many descriptions.")
+    references_per_prompt: int = Field(
+        default=1, ge=1, le=14, description="Pictures sent with one prompt, in mode images."
+    )
 
 
 class SourceData(Section):
@@ -222,24 +245,27 @@ class SourceData(Section):
 class Output(Section):
     """Where and how things are kept."""
 
-    output_dir: str = Field("data/generated", description="The run directory; --out wins over it.")
+    output_dir: str = Field(default="data/generated", description="The run directory; --out wins over it.")
     durability: Literal["strict", "batch", "none"] = Field(
-        "strict", description="strict: on disk before anything follows. batch: may lose a second. none: the OS decides."
+        default="strict",
+        description="strict: on disk before anything follows. batch: may lose a second. none: the OS decides.",
     )
     save_intermediate: bool = _moot(True, "Checkpoints in the original.", "every image and line is saved at once")
     image_format: Literal["png", "jpg", "jpeg", "webp"] = _moot(
         "png", "Image format in the original.", "pictures are kept byte for byte as the model sends them"
     )
-    metadata_format: Literal["json", "csv"] = Field("json", description="For `export --format workshop`.")
-    export_csv_summaries: bool = Field(True, description="For `export --format workshop`: all_captions.csv and others.")
+    metadata_format: Literal["json", "csv"] = Field(default="json", description="For `export --format workshop`.")
+    export_csv_summaries: bool = Field(
+        default=True, description="For `export --format workshop`: all_captions.csv and others."
+    )
     date_organized: bool = _moot(
         True, "Dated ids in the original.", "image ids always carry the run's date: sm_20260121_0001"
     )
-    images_dir: str = Field("images", description="For `export --format workshop`.")
-    captions_dir: str = Field("captions", description="For `export --format workshop`.")
-    labels_dir: str = Field("labels", description="For `export --format workshop`.")
-    comments_dir: str = Field("comments", description="For `export --format workshop`.")
-    metadata_dir: str = Field("metadata", description="For `export --format workshop`.")
+    images_dir: str = Field(default="images", description="For `export --format workshop`.")
+    captions_dir: str = Field(default="captions", description="For `export --format workshop`.")
+    labels_dir: str = Field(default="labels", description="For `export --format workshop`.")
+    comments_dir: str = Field(default="comments", description="For `export --format workshop`.")
+    metadata_dir: str = Field(default="metadata", description="For `export --format workshop`.")
 
     @field_validator("images_dir", "captions_dir", "labels_dir", "comments_dir", "metadata_dir")
     @classmethod
@@ -252,32 +278,48 @@ class Output(Section):
 class Validation(Section):
     """Quality assurance."""
 
-    auto_validate: bool = Field(False, description="Run QA at the end of a run.")
-    min_image_size_kb: float = Field(10, ge=0, le=1e6, description="Smaller files are flagged.")
-    check_duplicates: bool = Field(True, description="Look for near-duplicate images.")
+    auto_validate: bool = Field(default=False, description="Run QA at the end of a run.")
+    min_image_size_kb: float = Field(default=10, ge=0, le=1e6, description="Smaller files are flagged.")
+    check_duplicates: bool = Field(default=True, description="Look for near-duplicate images.")
     duplicate_threshold: float = Field(
-        95, gt=0, le=100, description="Similarity in percent from which images are duplicates."
+        default=95, gt=0, le=100, description="Similarity in percent from which images are duplicates."
     )
-    validate_metadata: bool = Field(True, description="Check captions, labels and comments.")
-    generate_qa_report: bool = Field(True, description="Write qa/report.html beside qa/report.json.")
+    validate_metadata: bool = Field(default=True, description="Check captions, labels and comments.")
+    generate_qa_report: bool = Field(default=True, description="Write qa/report.html beside qa/report.json.")
 
 
 class Logging(Section):
     """What is told, and where."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="Least severe level shown."
+        default="INFO", description="Least severe level shown."
     )
-    log_to_file: bool = Field(True, description="Write events.jsonl in the run directory.")
-    log_file: str | None = Field(None, description="A further copy of the events; null: none.")
-    log_to_console: bool = Field(True, description="Show progress.")
-    include_timestamps: bool = Field(True, description="Time stamps on plain console lines.")
+    log_to_file: bool = Field(default=True, description="Write events.jsonl in the run directory.")
+    log_file: str | None = Field(default=None, description="A further copy of the events; null: none.")
+    log_to_console: bool = Field(default=True, description="Show progress.")
+    include_timestamps: bool = Field(default=True, description="Time stamps on plain console lines.")
 
 
 class Budget(Section):
     """Money."""
 
-    usd: Positive | None = Field(None, description="Hard cap for the whole run, over all its sessions.")
+    usd: Positive | None = Field(default=None, description="Hard cap for the whole run, over all its sessions.")
+
+
+class ModelPrice(Section):
+    """Prices of one model, over the built-in ones. null: as built in."""
+
+    input_usd_per_m: Price | None = Field(default=None, description="USD per million prompt tokens.")
+    text_usd_per_m: Price | None = Field(
+        default=None, description="USD per million text and thinking tokens that come out."
+    )
+    image_usd_per_m: Price | None = Field(default=None, description="USD per million picture tokens that come out.")
+
+
+class Prices(Section):
+    """Prices that differ from the built-in table, or that it does not know."""
+
+    models: dict[str, ModelPrice] = Field(default={}, description="Prices by model name.")
 
 
 class RunConfig(Section):
@@ -288,11 +330,14 @@ class RunConfig(Section):
     metadata: Metadata = Field(default_factory=Metadata)
     rate_limiting: RateLimiting = Field(default_factory=RateLimiting)
     budget: Budget = Field(default_factory=Budget)
+    prices: Prices = Field(default_factory=Prices)
     source_data: SourceData = Field(default_factory=SourceData)
     output: Output = Field(default_factory=Output)
     validation: Validation = Field(default_factory=Validation)
     logging: Logging = Field(default_factory=Logging)
-    transport: Literal["fast", "sdk"] = Field("fast", description="fast: our answer path. sdk: google-genai alone.")
+    transport: Literal["fast", "sdk"] = Field(
+        default="fast", description="fast: our answer path. sdk: google-genai alone."
+    )
 
     @model_validator(mode="after")
     def _capabilities(self) -> RunConfig:
