@@ -1,0 +1,55 @@
+"""The run directory: logs, pictures, lock, recovery. Everything that must survive goes through here."""
+
+from engine.store.assets import PICTURE_THREADS, quarantine, save_picture, write_picture
+from engine.store.atomic import write_atomic
+from engine.store.fs import DISK, Durability, Fs
+from engine.store.layout import RunDir, check_image_id, create_run, load_manifest
+from engine.store.lock import RunLock, is_live
+from engine.store.log import LogWriter, open_writer
+from engine.store.offload import Offload, inline, threads
+from engine.store.orphans import Adoption, adopt_orphans
+from engine.store.picture import BadPicture, Picture, check_picture
+from engine.store.preflight import check_handles, check_space, check_writable, free_bytes
+from engine.store.recovery import Inspection, Recovery, inspect, recover
+from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled
+
+__all__ = [
+    "DISK",
+    "PICTURE_THREADS",
+    "Adoption",
+    "BadPicture",
+    "Damage",
+    "Durability",
+    "Fs",
+    "Inspection",
+    "LogWriter",
+    "Offload",
+    "Picture",
+    "Recovery",
+    "RunDir",
+    "RunLock",
+    "Settled",
+    "adopt_orphans",
+    "check_handles",
+    "check_image_id",
+    "check_picture",
+    "check_space",
+    "check_writable",
+    "create_run",
+    "follow",
+    "free_bytes",
+    "inline",
+    "inspect",
+    "is_live",
+    "load_manifest",
+    "open_writer",
+    "quarantine",
+    "read_lines",
+    "read_records",
+    "recover",
+    "save_picture",
+    "scan_settled",
+    "threads",
+    "write_atomic",
+    "write_picture",
+]

@@ -1,0 +1,187 @@
+"""What happens to a log when a run starts: the torn tail goes aside, damage is reported.
+
+A crash can only leave junk after the last whole line: half a line, zeros, old bytes of the device.
+That tail is copied to quarantine/ before it is cut off. A bad line *followed by good ones* is no
+crash of ours, or it is a hole in the last unacknowledged batch; it is reported and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from engine.store.fs import DISK, Fs, refused, write_all
+from engine.store.scan import CHUNK_BYTES, Damage, Settled, is_whole, read_blocks
+
+
+class Recovery(Struct, frozen=True, kw_only=True):
+    """What `recover` found in a log, and did."""
+
+    path: Path
+    lines: int = 0
+    """Good lines."""
+    size_bytes: int = 0
+    """Of the log as it is now."""
+    cut_bytes: int = 0
+    kept_at: Path | None = None
+    """Where the cut bytes are."""
+    mended: bool = False
+    """The last line was whole but for its newline, and got it."""
+    damaged: tuple[Damage, ...] = ()
+    """Bad lines that good ones follow."""
+
+
+class Inspection(Struct, frozen=True, kw_only=True):
+    """The state of a log, looked at without touching it."""
+
+    lines: int
+    size_bytes: int
+    good_end: int
+    """Just after the last good line (and its newline)."""
+    newline_missing: bool
+    """The last line is good but for its newline; `good_end` is then the file's end."""
+    damaged: tuple[Damage, ...]
+
+    @property
+    def torn_bytes(self) -> int:
+        return self.size_bytes - self.good_end
+
+
+def inspect(path: Path, each: Callable[[Settled], object] | None = None) -> Inspection:
+    """Read a log once, checking every line; each good line's `Settled` is handed to `each`."""
+    decode = msgspec.json.Decoder(Settled).decode
+    good, good_end, end = 0, 0, 0
+    bad: list[Damage] = []
+    bad_before_good = 0
+    for block in read_blocks(path):
+        end = block.offset
+        for n, line in enumerate(block.lines):
+            end += len(line) + 1
+            if is_whole(line):
+                try:
+                    settled = decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    pass  # whole, but none of ours
+                else:
+                    if each is not None:
+                        each(settled)
+                    good += 1
+                    good_end = end
+                    bad_before_good = len(bad)
+                    continue
+            size = block.skipped or len(line) + 1
+            end += size - len(line) - 1
+            bad.append(Damage(block.number + n, end - size, size))
+    rest, size_bytes = _after(path, end)
+    newline_missing = False
+    if rest and is_whole(rest):
+        try:
+            settled = decode(rest)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        else:
+            newline_missing = True
+            if each is not None:
+                each(settled)
+            good, good_end, bad_before_good = good + 1, size_bytes, len(bad)
+    return Inspection(
+        lines=good,
+        size_bytes=size_bytes,
+        good_end=good_end,
+        newline_missing=newline_missing,
+        damaged=tuple(bad[:bad_before_good]),
+    )
+
+
+def recover(
+    path: Path, quarantine: Path, *, each: Callable[[Settled], object] | None = None, fs: Fs = DISK
+) -> Recovery:
+    """Make a log fit to be appended to, and read it on the way. Hold the run's lock.
+
+    The torn tail is kept in `quarantine` and cut off; a whole log is not touched. `each` is called
+    with every good line, so that resuming reads the log once. Raises StoreError when the disk refuses,
+    nothing for damage: that is in the answer.
+    """
+    found = inspect(path, each)
+    kept_at: Path | None = None
+    try:
+        if found.torn_bytes:
+            kept_at = _keep_tail(path, quarantine, found.good_end, fs)
+            _change(path, fs, lambda fd: fs.truncate(fd, found.good_end))
+        elif found.newline_missing:
+            _change(path, fs, lambda fd: write_all(fs, fd, b"\n"))
+    except OSError as error:
+        raise refused(path, "cut the torn tail off", error) from error
+    return Recovery(
+        path=path,
+        lines=found.lines,
+        size_bytes=found.good_end + found.newline_missing,
+        cut_bytes=found.torn_bytes,
+        kept_at=kept_at,
+        mended=found.newline_missing,
+        damaged=found.damaged,
+    )
+
+
+def stamp() -> str:
+    """The moment, as it stands in the names of files kept aside."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+
+
+def _after(path: Path, offset: int) -> tuple[bytes, int]:
+    """The bytes after the last newline if they could be a line (else nothing), and the file's size."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size - offset > CHUNK_BYTES:
+                return b"", size
+            file.seek(offset)
+            return file.read(), size
+    except FileNotFoundError:
+        return b"", 0
+    except OSError as error:
+        raise refused(path, "read the log", error) from error
+
+
+def _keep_tail(path: Path, quarantine: Path, offset: int, fs: Fs) -> Path:
+    make_quarantine(quarantine, fs)
+    kept_at = quarantine / f"{path.name}.tail-at-{offset}.{stamp()}"
+    fd = fs.create(kept_at)
+    try:
+        for part in _parts(path, offset):
+            write_all(fs, fd, part)
+        fs.sync(fd)
+    finally:
+        fs.close(fd)
+    fs.sync_dir(quarantine)
+    return kept_at
+
+
+def make_quarantine(quarantine: Path, fs: Fs) -> None:
+    """Make the folder for what is kept aside, durably. Raises OSError."""
+    try:
+        fs.mkdir(quarantine)
+    except FileExistsError:
+        if quarantine.is_symlink() or not quarantine.is_dir():
+            raise
+    fs.sync_dir(quarantine.parent)
+
+
+def _parts(path: Path, offset: int) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while part := file.read(CHUNK_BYTES):
+            yield part
+
+
+def _change(path: Path, fs: Fs, change: Callable[[int], None]) -> None:
+    fd = fs.open_existing(path)
+    try:
+        change(fd)
+        fs.sync(fd)
+    finally:
+        fs.close(fd)
