@@ -1,0 +1,495 @@
+"""Gemini, by the Developer API or by Vertex: the only module that imports google.genai.
+
+`open_gemini` gives a provider. Its `sdk` transport lets google-genai build, sign and send each
+request. Its `fast` transport lets google-genai build and sign the first request of each shape,
+catches it on the aiohttp session that the SDK was given, and sends later ones from that template.
+Both use one session and one reading of answers (`answer`, `classify`), so they cannot differ in
+meaning. What the fast transport relies on: `HttpOptions.aiohttp_client` (public) is used for
+calls, and bodies are `json.dumps` of the request. If that ends, it falls back to `sdk`, warns
+once, and tests/contracts/test_wire.py says what changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiohttp
+import orjson
+from aiohttp.client_reqrep import ClientRequest
+from msgspec import Struct
+
+from engine.errors import ConfigError, ProviderError
+from engine.providers import classify, wire
+from engine.providers.answer import read_answer
+from engine.providers.base import Response
+from engine.providers.template import SEED_MARK, SYSTEM_MARK, TEXT_MARK, Captured, Template, TemplateError, picture_mark
+from schemas.job import Request
+from schemas.models import MODELS
+from schemas.outcome import ErrorKind
+
+if TYPE_CHECKING:
+    from google.genai import Client
+
+DEVELOPER_URL = "https://generativelanguage.googleapis.com/"
+API_VERSION = {"developer": "v1beta", "vertex": "v1beta1"}
+TEMPLATES_MAX = 256
+TOKEN_FRESH_S = 60.0
+"""A Vertex template is built anew after so long. google-auth renews tokens 3:45 minutes before they end,
+so the one in a template of this age is always good."""
+
+Backend = Literal["developer", "vertex"]
+Transport = Literal["fast", "sdk"]
+
+_log = logging.getLogger("groundswell.providers")
+
+
+class ModelSummary(Struct, frozen=True, kw_only=True):
+    """A model as the far side lists it."""
+
+    name: str
+    """Without the leading "models/"."""
+    display_name: str | None = None
+    actions: tuple[str, ...] = ()
+    """Such as "generateContent"; empty where the far side does not say (Vertex)."""
+    input_tokens_max: int | None = None
+    output_tokens_max: int | None = None
+
+
+@asynccontextmanager
+async def open_gemini(
+    *,
+    api_key: str | None = None,
+    backend: Backend = "developer",
+    base_url: str | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    transport: Transport = "fast",
+    timeout_s: float = 180.0,
+    connections: int | None = None,
+) -> AsyncGenerator[GeminiProvider]:
+    """A provider for as long as the block lasts. Raises ConfigError when key, project or address are missing.
+
+    `base_url` points at another server that speaks Gemini. `timeout_s` is one deadline per call.
+    `connections` None puts no ceiling on them.
+    """
+    if backend == "developer" and not (api_key and api_key.strip()):
+        raise ConfigError(
+            "no Gemini API key: set GEMINI_API_KEY or GOOGLE_API_KEY in the environment, config/.env or .env"
+        )
+    if base_url is not None and not base_url.startswith(("http://", "https://")):
+        raise ConfigError(f"base URL {base_url!r}: must begin with http:// or https://")
+    await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
+    provider = GeminiProvider(
+        api_key=api_key.strip() if api_key else None,
+        backend=backend,
+        base_url=base_url,
+        project=project,
+        location=location,
+        transport=transport,
+        timeout_s=timeout_s,
+        connections=connections,
+    )
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+class _Call:
+    """What the session's middleware learns about the call that is being made in its context."""
+
+    __slots__ = ("answered", "capture", "captured")
+
+    def __init__(self, *, capture: bool = False) -> None:
+        self.capture = capture
+        self.captured: Captured | None = None
+        self.answered = False
+
+
+class _Caught(Exception):
+    """Ends a request that was only to be looked at. Nothing has been sent."""
+
+
+_current: ContextVar[_Call | None] = ContextVar("groundswell_call", default=None)
+
+
+async def _tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+    """Middleware of the session that the SDK was given: catches a request, or notes that it was answered."""
+    call = _current.get()
+    if call is not None and call.capture:
+        headers = request.headers.copy()
+        headers.pop("Content-Length", None)
+        body = await request.body.as_bytes() if not isinstance(request.body, bytes) else request.body
+        call.captured = Captured(request.url, headers, body, request.ssl)
+        raise _Caught
+    response: aiohttp.ClientResponse = await handler(request)
+    if call is not None:
+        call.answered = True
+    return response
+
+
+class GeminiProvider:
+    """Made by `open_gemini`."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        backend: Backend,
+        base_url: str | None,
+        project: str | None,
+        location: str | None,
+        transport: Transport,
+        timeout_s: float,
+        connections: int | None,
+    ) -> None:
+        self._backend: Backend = backend
+        self._timeout_s = timeout_s
+        self._secrets = (api_key,) if api_key else ()
+        default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
+        self._session = wire.open_session(base_url or default_url, connections=connections, middlewares=(_tap,))
+        self._client = _open_client(
+            self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
+            project, location, timeout_s,
+        )  # fmt: skip
+        self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
+        self.transport: Transport = transport
+        """The transport in use; `sdk` after the fast one had to be given up."""
+        if transport == "fast" and not _sdk_uses(self._client, self._session):
+            self._give_up_fast("google-genai no longer sends on the session it is given")
+
+    def __repr__(self) -> str:
+        return f"GeminiProvider({self._backend}, {self.transport})"
+
+    async def aclose(self) -> None:
+        """Closes the connections. Calls still in flight fail."""
+        await self._session.close()
+        await self._client.aio.aclose()
+        self._client.close()
+
+    async def call(self, request: Request) -> Response:
+        """The answer to one request. Raises ProviderError only; cancellation passes through and closes the socket."""
+        pictures = await _read_references(request)
+        reply = await self._send(request, pictures)
+        if isinstance(reply, ProviderError):
+            raise reply
+        if reply.status != 200:
+            raise classify.http_failure(reply.status, reply.headers, reply.body, secrets=self._secrets)
+        return read_answer(reply.body, reply.headers, wants_picture=request.wants_picture, secrets=self._secrets)
+
+    async def _send(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply | ProviderError:
+        """The HTTP answer. An error is given back, not raised: raised in a handler it would carry the foreign
+        exception along, which may hold the request's headers, and with them the key."""
+        try:
+            if self.transport == "fast":
+                return await self._call_fast(request, pictures)
+            return await self._call_sdk(request, pictures)
+        except ProviderError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  foreign exceptions end here
+            return self._failure(error)
+
+    # ------------------------------------------------------------------------------ fast
+
+    async def _call_fast(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply:
+        template = await self._template(request)
+        if template is None:
+            return await self._call_sdk(request, pictures)
+        body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
+        captured = template.captured
+        reply = await wire.post(
+            self._session, captured.url, captured.headers, body, ssl=captured.ssl, timeout_s=self._timeout_s
+        )
+        if reply.status == 401 and self._backend == "vertex":
+            self._templates.clear()  # The next call signs anew.
+        return reply
+
+    async def _template(self, request: Request) -> Template | None:
+        """The template of the request's shape; None when requests can no longer be made this way."""
+        shape = _shape(request)
+        template = self._templates.get(shape)
+        if template is not None and (
+            self._backend == "developer" or time.monotonic() - template.made_at < TOKEN_FRESH_S
+        ):
+            return template
+        marked = _marked(request)
+        call = _Call(capture=True)
+        token = _current.set(call)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._generate(marked, [picture_mark(n) for n in range(len(request.references))])
+        except _Caught:
+            pass
+        finally:
+            _current.reset(token)
+        try:
+            if call.captured is None:
+                raise TemplateError("the SDK did not send its request on the session it was given")
+            template = Template(
+                call.captured,
+                pictures=len(request.references),
+                system=request.system is not None,
+                seed=request.seed is not None,
+                made_at=time.monotonic(),
+            )
+        except TemplateError as error:
+            self._give_up_fast(str(error))
+            return None
+        self._templates[shape] = template
+        while len(self._templates) > TEMPLATES_MAX:
+            self._templates.popitem(last=False)
+        return template
+
+    def _give_up_fast(self, why: str) -> None:
+        if self.transport == "fast":
+            self.transport = "sdk"
+            _log.warning("transport fast does not know this google-genai (%s); using transport sdk", why)
+
+    # ------------------------------------------------------------------------------- sdk
+
+    async def _call_sdk(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply:
+        from google.genai import errors
+
+        call = _Call()
+        token = _current.set(call)
+        try:
+            response = await self._generate(request, pictures)
+            http = response.sdk_http_response
+            body = (http.body or "").encode("utf-8", "surrogateescape")
+            return wire.Reply(200, classify.lower_headers((http.headers or {}).items()), body)
+        except errors.APIError as error:
+            return _reply_of(error)
+        except (ValueError, LookupError) as error:
+            if call.answered:
+                raise ProviderError(ErrorKind.UNKNOWN, "the SDK could not read the answer; it is lost") from None
+            text = classify.tidy(f"the SDK cannot make this request: {error}", self._secrets)
+            raise ProviderError(ErrorKind.INVALID, text) from None
+        finally:
+            _current.reset(token)
+
+    async def _generate(self, request: Request, pictures: Sequence[bytes]) -> Any:
+        contents, config = _sdk_request(request, pictures)
+        return await self._client.aio.models.generate_content(model=request.model, contents=contents, config=config)
+
+    def _failure(self, error: Exception) -> ProviderError:
+        failure = wire.transport_failure(error, timeout_s=self._timeout_s, secrets=self._secrets)
+        if failure is not None:
+            return failure
+        text = classify.tidy(f"{error} ({type(error).__name__})", self._secrets)
+        kind = _auth_kind(error)
+        if kind is not None:
+            return ProviderError(kind, f"Google credentials: {text}")
+        return ProviderError(ErrorKind.INTERNAL, text)
+
+    # ------------------------------------------------------------- questions beside calls
+
+    async def list_models(self) -> list[ModelSummary]:
+        """The models that this key may ask for. Raises ProviderError."""
+        pager = await self._ask(self._client.aio.models.list())
+        found: list[ModelSummary] = []
+        while True:
+            found += [_summary(model) for model in pager.page]
+            try:
+                await self._ask(pager.next_page())
+            except IndexError:
+                return found
+
+    async def get_model(self, name: str) -> ModelSummary:
+        """One model. Raises ProviderError of kind MODEL when it is not there."""
+        return _summary(await self._ask(self._client.aio.models.get(model=name)))
+
+    async def check_key(self) -> None:
+        """Asks one small, free question. Raises ProviderError when it is not answered."""
+        await self._ask(self._client.aio.models.list(config={"page_size": 1}))
+
+    async def count_tokens(self, request: Request) -> int:
+        """Input tokens of a request as the far side counts them; free. Raises ProviderError."""
+        contents, _ = _sdk_request(request, await _read_references(request))
+        counted = await self._ask(self._client.aio.models.count_tokens(model=request.model, contents=contents))
+        return int(counted.total_tokens or 0)
+
+    async def _ask(self, question: Any) -> Any:
+        from google.genai import errors
+
+        failure: ProviderError
+        try:
+            return await question
+        except IndexError:
+            raise
+        except errors.APIError as error:
+            reply = _reply_of(error)
+            failure = classify.http_failure(reply.status, reply.headers, reply.body, secrets=self._secrets)
+        except Exception as error:  # noqa: BLE001  foreign exceptions end here
+            failure = self._failure(error)
+        raise failure
+
+
+# --------------------------------------------------------------------------------- our words to the SDK's
+
+
+def _open_client(
+    session: aiohttp.ClientSession,
+    api_key: str | None,
+    backend: Backend,
+    base_url: str | None,
+    project: str | None,
+    location: str | None,
+    timeout_s: float,
+) -> Client:
+    from google import genai
+    from google.genai import types
+
+    options = types.HttpOptions(
+        base_url=base_url,
+        api_version=API_VERSION[backend],
+        timeout=max(1, round(timeout_s * 1000)),
+        headers={"Accept-Encoding": "identity"},
+        retry_options=types.HttpRetryOptions(attempts=1),
+        aiohttp_client=session,
+    )
+    try:
+        if backend == "vertex":
+            return genai.Client(
+                vertexai=True, api_key=api_key, project=project, location=location, http_options=options
+            )
+        return genai.Client(vertexai=False, api_key=api_key, http_options=options)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is about these settings
+        raise ConfigError(classify.tidy(f"google-genai refuses these settings: {error}", (api_key or "",))) from None
+
+
+def _sdk_uses(client: Client, session: aiohttp.ClientSession) -> bool:
+    """Whether the SDK will send on our session. Were it not so, catching a request would send it."""
+    try:
+        api: Any = client._api_client
+        return bool(api._use_aiohttp()) and api._http_options.aiohttp_client is session
+    except AttributeError:
+        return False
+
+
+def _sdk_request(request: Request, pictures: Sequence[bytes]) -> tuple[Any, Any]:
+    from google.genai import types
+
+    parts = [
+        types.Part(inline_data=types.Blob(data=data, mime_type=reference.mime_type))
+        for reference, data in zip(request.references, pictures, strict=True)
+    ]
+    parts.append(types.Part(text=request.text))
+    config = types.GenerateContentConfig(
+        system_instruction=request.system,
+        temperature=request.temperature,
+        seed=request.seed,
+        max_output_tokens=request.output_tokens_max,
+        # The SDK's own loops would pay again inside one call.
+        automatic_continuation=False,
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        should_return_http_response=True,
+    )
+    if request.wants_picture:
+        config.response_modalities = ["IMAGE"]
+        image = types.ImageConfig(aspect_ratio=request.aspect_ratio, image_size=_image_size(request))
+        if image.aspect_ratio or image.image_size:
+            config.image_config = image
+    else:
+        config.response_mime_type = "application/json"
+        config.response_json_schema = request.answer_schema
+    return [types.Content(role="user", parts=parts)], config
+
+
+def _image_size(request: Request) -> str | None:
+    """The SDK's name of the size; None where the model draws only one and takes no such parameter."""
+    model = MODELS.get(request.model)
+    if request.resolution is None or (model is not None and tuple(model.image_tokens) == ("1K",)):
+        return None
+    return "512" if request.resolution == "0.5K" else request.resolution
+
+
+def _shape(request: Request) -> tuple[Any, ...]:
+    """Everything of a request that its template holds fast."""
+    return (
+        request.model,
+        request.aspect_ratio,
+        request.resolution,
+        request.temperature,
+        request.output_tokens_max,
+        None if request.answer_schema is None else orjson.dumps(request.answer_schema),
+        request.system is not None,
+        request.seed is not None,
+        tuple(reference.mime_type for reference in request.references),
+    )
+
+
+def _marked(request: Request) -> Request:
+    return Request(
+        model=request.model,
+        text=TEXT_MARK,
+        system=None if request.system is None else SYSTEM_MARK,
+        references=request.references,
+        aspect_ratio=request.aspect_ratio,
+        resolution=request.resolution,
+        temperature=request.temperature,
+        seed=None if request.seed is None else SEED_MARK,
+        answer_schema=request.answer_schema,
+        output_tokens_max=request.output_tokens_max,
+    )
+
+
+async def _read_references(request: Request) -> list[bytes]:
+    """The request's pictures, read off the loop and checked: a job's id speaks of these bytes and no others."""
+    if not request.references:
+        return []
+    return await asyncio.to_thread(lambda: [_read_reference(r.path, r.sha256) for r in request.references])
+
+
+def _read_reference(path: str, digest: str) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ProviderError(
+            ErrorKind.INVALID, classify.tidy(f"reference picture {path}: {error.strerror or error}")
+        ) from None
+    if sha256(data).hexdigest() != digest:
+        raise ProviderError(ErrorKind.INVALID, classify.tidy(f"reference picture {path}: changed since it was planned"))
+    return data
+
+
+# --------------------------------------------------------------------------------- the SDK's words to ours
+
+
+def _reply_of(error: Any) -> wire.Reply:
+    """An APIError as the HTTP answer it was made of."""
+    headers = classify.lower_headers(getattr(error.response, "headers", {}).items())
+    details = error.details
+    if isinstance(details, dict) and set(details) == {"message", "status"} and not classify.has_error(details):
+        body = str(details["message"] or "").encode("utf-8", "surrogateescape")  # A page, as the SDK wraps it.
+    else:
+        body = json.dumps(details).encode()
+    return wire.Reply(int(error.code or 0), headers, body)
+
+
+def _auth_kind(error: Exception) -> ErrorKind | None:
+    from google.auth import exceptions
+
+    if isinstance(error, exceptions.TransportError):
+        return ErrorKind.CONNECT
+    return ErrorKind.AUTH if isinstance(error, exceptions.GoogleAuthError) else None
+
+
+def _summary(model: Any) -> ModelSummary:
+    return ModelSummary(
+        name=str(model.name or "").removeprefix("models/").removeprefix("publishers/google/models/"),
+        display_name=model.display_name,
+        actions=tuple(model.supported_actions or ()),
+        input_tokens_max=model.input_token_limit,
+        output_tokens_max=model.output_token_limit,
+    )

@@ -1,0 +1,170 @@
+"""The wire: one aiohttp session for both transports, sending bytes and receiving bytes.
+
+It has no ceiling of connections (the scheduler decides how many calls are in flight), reuses them,
+bounds every answer in size and time, and tells "nothing was sent" from "sent, and the answer was
+lost", because the second may have been paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.tracing import Trace
+
+from engine.errors import ProviderError
+from engine.providers.classify import lower_headers, tidy
+from schemas.outcome import ErrorKind
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+"""A 4K PNG is about 30 MB on the wire; more than this is no picture of ours."""
+CONNECT_S_MAX = 30.0
+"""A connection that is not there by then will not come; most of a call's deadline is left for the answer."""
+KEEPALIVE_S = 60.0
+NO_ROUNDING_S = 3600.0
+"""aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
+READ_BUFFER_BYTES = 4 * 1024 * 1024
+
+
+class BodyTooLarge(Exception):
+    """An answer went over BODY_BYTES_MAX; its connection has been closed."""
+
+
+class Reply:
+    """An HTTP answer, whole."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class _Answer(aiohttp.ClientResponse):
+    """What the SDK reads from: bounded, and never failing for its encoding or its content type."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            self._body = bytes(await receive(self))
+        return self._body
+
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+        del encoding, errors
+        return (await self.read()).decode("utf-8", "surrogateescape")
+
+    async def json(self, **_: Any) -> Any:
+        try:
+            return await super().json()
+        except (ValueError, LookupError) as error:
+            # The SDK takes this one as "not JSON" and keeps the status; a JSONDecodeError would lose it.
+            raise aiohttp.ContentTypeError(self.request_info, self.history, message="not JSON") from error
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Gives up connecting well before the call's deadline, whoever calls: a late connection was never sent on."""
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        total_s = timeout.total or CONNECT_S_MAX
+        bounded = aiohttp.ClientTimeout(
+            total=timeout.total, connect=min(CONNECT_S_MAX, 0.9 * total_s), ceil_threshold=NO_ROUNDING_S
+        )
+        return await super().connect(req, traces, bounded)
+
+
+def open_session(base_url: str, *, connections: int | None, middlewares: Iterable[Any] = ()) -> aiohttp.ClientSession:
+    """A session for calls to `base_url`. `connections`: most at once; None: no ceiling.
+
+    Proxies are looked up once, here; with `trust_env` aiohttp would look them up in a thread for every call.
+    """
+    return aiohttp.ClientSession(
+        connector=_Connector(limit=connections or 0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=300),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=_Answer,
+        read_bufsize=READ_BUFFER_BYTES,
+        proxy=_proxy(base_url),
+        middlewares=tuple(middlewares),
+    )
+
+
+def _proxy(base_url: str) -> str | None:
+    url = urlsplit(base_url)
+    if not url.hostname or urllib.request.proxy_bypass(url.hostname):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
+
+
+async def post(
+    session: aiohttp.ClientSession, url: Any, headers: Any, body: bytes, *, ssl: Any, timeout_s: float
+) -> Reply:
+    """One POST under one deadline that covers connecting, sending and receiving. Raises what aiohttp raises."""
+    async with session.post(
+        url,
+        headers=headers,
+        data=body,
+        ssl=ssl,
+        timeout=aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=NO_ROUNDING_S),
+        allow_redirects=False,
+        middlewares=(),
+    ) as response:
+        return Reply(response.status, lower_headers(response.headers.items()), await receive(response))
+
+
+async def receive(response: aiohttp.ClientResponse) -> bytes | bytearray:
+    """The whole body, in one buffer. Raises BodyTooLarge, after closing the connection."""
+    length = response.content_length
+    if length is not None and length > BODY_BYTES_MAX:
+        response.close()
+        raise BodyTooLarge(length)
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await response.content.readany():
+        size += len(piece)
+        if size > BODY_BYTES_MAX:
+            response.close()
+            raise BodyTooLarge(size)
+        pieces.append(piece)
+    response.release()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+_NOTHING_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientSSLError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+
+
+def transport_failure(error: BaseException, *, timeout_s: float, secrets: Iterable[str] = ()) -> ProviderError | None:
+    """The ProviderError for an exception of the wire; None for an exception that is none of its."""
+    name = type(error).__name__
+    if isinstance(error, BodyTooLarge):
+        return ProviderError(
+            ErrorKind.INVALID,
+            f"the answer is larger than {BODY_BYTES_MAX >> 20} MiB; it was cut off. Ask for a smaller resolution",
+            http_status=200,
+        )
+    if isinstance(error, _NOTHING_SENT):
+        return ProviderError(ErrorKind.CONNECT, tidy(f"no connection, nothing was sent: {error} ({name})", secrets))
+    if isinstance(error, aiohttp.InvalidURL):
+        return ProviderError(ErrorKind.INVALID, tidy(f"not a usable address: {error}", secrets))
+    if isinstance(error, asyncio.TimeoutError):
+        return ProviderError(ErrorKind.UNKNOWN, f"no whole answer within {timeout_s:g} s; it may have been paid for")
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Bytes came that are not HTTP. Its own str() holds the address and the request's headers.
+        return ProviderError(ErrorKind.UNKNOWN, tidy(f"the answer is not HTTP: {error.message}", secrets))
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return ProviderError(
+            ErrorKind.UNKNOWN,
+            tidy(f"the connection broke after sending; it may have been paid for: {error} ({name})", secrets),
+        )
+    return None
