@@ -27,7 +27,7 @@ def validate(data: Mapping[str, Any], name: str, lines: Lines) -> tuple[RunConfi
     except ValidationError as e:
         for error in e.errors(include_url=False):
             path = tuple(str(part) for part in error["loc"])
-            if path not in broken:
+            if not any(path == b[: len(path)] for b in broken if path):
                 found.append((path, _sentence(path, error)))
                 broken.append(path)
         if ("generation", "model") not in broken and all(broken):
