@@ -1,0 +1,393 @@
+"""Quota: everything that limits the calls to one model, as one all-or-nothing reservation.
+
+Requests, input tokens and images per minute, money per rolling ten minutes, requests per Pacific
+day, calls in flight, and the gate that a 429 closes. `earliest` says when the next call may leave,
+`reserve` takes its share of every dimension at once, `settle` gives back what was not used and
+learns from what the far side said. The caller serves its queue first come, first served, so that
+no heavy call starves behind light ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from engine.core.pace import Pace
+from engine.core.window import cut, told
+from engine.errors import ProviderError
+from schemas.config import Limits
+from schemas.outcome import ErrorKind, Usage
+
+__all__ = ["GATE_S_MAX", "Ask", "Feedback", "Grant", "PastCall", "Quota", "QuotaView", "dimension_of"]
+
+GATE_S_MAX = 65.0
+"""A per-minute refusal never closes the gate for longer."""
+SPEND_GATE_S_MAX = 600.0
+GATE_SLACK_S = 0.1
+"""Added to the moment the far side named, for the way there and its rounding."""
+BACKOFF_S = 1.0
+BACKOFF_S_MAX = 60.0
+SPEND_BACKOFF_S = 15.0
+SPEND_WINDOW_S = 600.0
+SPEND_MARGIN_S = 9.0
+TOKEN_MARGIN_S = 0.6
+ESTIMATE_WEIGHT = 0.05
+"""Weight of one call in the running correction of token and money estimates."""
+SETTLE_EARLIEST = math.inf
+"""What `earliest` answers when only a call that ends can make room."""
+
+UNPAID = frozenset(
+    {
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.QUOTA_DAY,
+        ErrorKind.QUOTA_SPEND,
+        ErrorKind.NO_QUOTA,
+        ErrorKind.OVERLOADED,
+        ErrorKind.CONNECT,
+        ErrorKind.SERVER,
+        ErrorKind.INVALID,
+        ErrorKind.AUTH,
+        ErrorKind.MODEL,
+        ErrorKind.REGION,
+    }
+)
+"""Kinds of errors for which nothing is charged: their tokens and money are given back."""
+OVERLOAD_WEIGHT = 0.05
+OVERLOAD_PART = 0.2
+"""Below this part of overloaded answers, one by one, only their jobs wait; above it all slow down."""
+OVERLOAD_EVIDENCE = 20.0
+"""Calls of the last minute that say enough about a rate to make a limit of it."""
+REJECTED = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.QUOTA_SPEND, ErrorKind.OVERLOADED, ErrorKind.QUOTA_DAY})
+"""Kinds that say: not now."""
+
+
+class Ask(Struct, frozen=True):
+    """What one call is expected to use."""
+
+    model: str
+    tokens: int = 0
+    """Input tokens."""
+    images: int = 0
+    usd: float = 0.0
+
+
+class Feedback(Struct, frozen=True):
+    """How a call ended. `error` None: well. Unknown usage or cost leaves the estimate standing."""
+
+    error: ProviderError | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    latency_s: float = 0.0
+
+
+class PastCall(Struct, frozen=True):
+    """A call of an earlier session, from log/attempts.jsonl: starts less rejections."""
+
+    model: str
+    wall_at: float
+    """Unix time."""
+    tokens: int = 0
+    images: int = 0
+    usd: float = 0.0
+
+
+class Grant:
+    """Permission for one call, with what was reserved for it. Settled exactly once."""
+
+    __slots__ = ("ask", "at", "day", "epoch", "open", "probe", "tokens", "usd")
+
+    def __init__(self, ask: Ask, at: float, epoch: int, day: int, tokens: float, usd: float) -> None:
+        self.ask = ask
+        self.at = at
+        self.epoch = epoch
+        self.day = day
+        self.tokens = tokens
+        self.usd = usd
+        self.open = True
+        self.probe = False
+
+    def __repr__(self) -> str:
+        return f"Grant({self.ask!r}, at={self.at:.3f}, {'open' if self.open else 'settled'})"
+
+
+class QuotaView(Struct, frozen=True, kw_only=True):
+    """One model's quota as `status` and the live display show it. Rates are per minute."""
+
+    model: str
+    requests: int
+    rejected: int
+    in_flight: int
+    waiting: int = 0
+    in_flight_max: int | None
+    requests_last_minute: float
+    requests_per_minute: float | None
+    """The limit that holds now; None: none."""
+    requests_per_minute_configured: float | None
+    tokens_last_minute: float
+    tokens_per_minute: float | None
+    images_last_minute: float
+    images_per_minute: float | None
+    usd_last_10_minutes: float
+    usd_per_10_minutes: float | None
+    requests_today: int
+    requests_per_day: int | None
+    utilisation: float | None
+    """The last window's use of the tightest limited dimension, 0 to 1; None without limits."""
+    gate_until: float | None
+    """The scheduling moment until which the gate is closed; None when open."""
+    next_at: float | None
+    """The earliest moment for the next call; None: when a call in flight ends, or the day does."""
+    learned: bool
+    """Whether a limit is in force that the far side taught, not the configuration."""
+
+
+def dimension_of(quota_id: str | None) -> str:
+    """Which dimension a 429's quota id or metric speaks of: requests, tokens, images or usd."""
+    name = (quota_id or "").lower()
+    if "token" in name:
+        return "tokens"
+    if "spend" in name or "usd" in name or "cost" in name:
+        return "usd"
+    if "image" in name.replace("flash-image", "").replace("pro-image", ""):
+        return "images"
+    return "requests"
+
+
+def _scaled(limit: float | None, share: float) -> float | None:
+    return None if limit is None else limit * share
+
+
+class Quota:
+    """The quota of one model. All moments are of one scheduling clock; `share` scales every limit."""
+
+    def __init__(self, model: str, limits: Limits, share: float = 1.0) -> None:
+        self.model = model
+        self.share = share
+        self.requests = Pace(_scaled(limits.requests_per_minute, share))
+        self.images = Pace(_scaled(limits.images_per_minute, share))
+        self.tokens = Pace(_scaled(limits.tokens_per_minute, share), whole=False, margin=TOKEN_MARGIN_S)
+        self.usd = Pace(_scaled(limits.usd_per_10_minutes, share), SPEND_WINDOW_S, whole=False, margin=SPEND_MARGIN_S)
+        day = limits.requests_per_day
+        self.day_max = None if day is None else max(1, int(day * share))
+        window = limits.max_in_flight
+        self.in_flight_max = None if window is None else max(1, int(window * share))
+        self.in_flight = 0
+        self.day = 0
+        """Number of the current day, so that a call of yesterday refunds nothing today."""
+        self.day_used = 0
+        self.day_closed = False
+        """The far side said that the day's quota is used up."""
+        self.gate_until = -math.inf
+        self.epoch = 0
+        """Counts gate closings. A refusal of a call from before the last one teaches nothing new."""
+        self.setbacks = 0
+        """Refusals in a row, one per epoch, since a call of the current epoch went well."""
+        self.started = 0
+        self.rejected = 0
+        self.overloaded = 0.0
+        """Running part of answers that said overloaded."""
+        self.refused_since: float | None = None
+        """The first setback of those in a row."""
+        self.began_at: float | None = None
+        self.tokens_factor = 1.0
+        self.usd_factor = 1.0
+        self.latency_s: float | None = None
+        """Running mean of calls that went well."""
+
+    # --- asking ---
+
+    @property
+    def day_full(self) -> bool:
+        """Whether nothing more may be sent before the Pacific day turns."""
+        return self.day_closed or (self.day_max is not None and self.day_used >= self.day_max)
+
+    def earliest(self, now: float) -> float:
+        """The moment from which the next call may leave: `now` or before means at once.
+
+        Infinite when only a call that ends makes room, or the day is used up (`day_full`).
+        """
+        if self.in_flight_max is not None and self.in_flight >= self.in_flight_max:
+            return math.inf
+        if self.day_closed or (self.day_max is not None and self.day_used >= self.day_max):
+            return math.inf
+        return max(self.gate_until, self.requests.free_at, self.images.free_at, self.tokens.free_at, self.usd.free_at)
+
+    def reserve(self, ask: Ask, now: float) -> Grant:
+        """Take a call's share of every dimension. Only when `earliest` is not after `now`."""
+        tokens = ask.tokens * self.tokens_factor
+        usd = ask.usd * self.usd_factor
+        self._spend(tokens, ask.images, usd, now)
+        if self.began_at is None:
+            self.began_at = now
+        self.in_flight += 1
+        self.day_used += 1
+        self.started += 1
+        return Grant(ask, now, self.epoch, self.day, tokens, usd)
+
+    def _spend(self, tokens: float, images: int, usd: float, now: float) -> None:
+        self.requests.take(1.0, now)
+        if images:
+            self.images.take(images, now)
+        if tokens:
+            self.tokens.take(tokens, now)
+        if usd:
+            self.usd.take(usd, now)
+
+    # --- learning ---
+
+    def settle(self, grant: Grant, feedback: Feedback, now: float, jitter: float = 0.5) -> None:
+        """Free the place, reconcile the estimates, learn from a refusal. Once per grant."""
+        assert grant.open, f"settled twice: {grant!r}"
+        grant.open = False
+        self.in_flight -= 1
+        error = feedback.error
+        if error is None or error.kind is not ErrorKind.OVERLOADED:
+            self.overloaded -= OVERLOAD_WEIGHT * self.overloaded
+        if error is None:
+            self._reconcile(grant, feedback, now)
+            if grant.epoch == self.epoch:
+                self.setbacks = 0
+                self.refused_since = None
+            self.latency_s = (
+                feedback.latency_s
+                if self.latency_s is None
+                else self.latency_s + ESTIMATE_WEIGHT * (feedback.latency_s - self.latency_s)
+            )
+            return
+        if error.kind in UNPAID:
+            self._refund(grant, now)
+        else:
+            self._reconcile(grant, feedback, now)
+        if error.kind in REJECTED:
+            self._learn(grant, error, now, jitter)
+
+    def withdraw(self, grant: Grant, now: float) -> None:
+        """Give a grant back whose call was never made."""
+        assert grant.open, f"settled twice: {grant!r}"
+        grant.open = False
+        self.in_flight -= 1
+        self.started -= 1
+        self._refund(grant, now)
+        self.requests.reconcile(1.0, 0.0, now)
+
+    def _reconcile(self, grant: Grant, feedback: Feedback, now: float) -> None:
+        ask = grant.ask
+        usage = feedback.usage
+        if usage is not None and usage.prompt_tokens:
+            self.tokens.reconcile(grant.tokens, usage.prompt_tokens, now)
+            if ask.tokens:
+                self.tokens_factor += ESTIMATE_WEIGHT * (usage.prompt_tokens / ask.tokens - self.tokens_factor)
+        if feedback.cost_usd is not None:
+            self.usd.reconcile(grant.usd, feedback.cost_usd, now)
+            if ask.usd and feedback.error is None:
+                self.usd_factor += ESTIMATE_WEIGHT * (feedback.cost_usd / ask.usd - self.usd_factor)
+
+    def _refund(self, grant: Grant, now: float) -> None:
+        """Nothing was used but the place in the minute's requests."""
+        self.tokens.reconcile(grant.tokens, 0.0, now)
+        self.usd.reconcile(grant.usd, 0.0, now)
+        self.images.reconcile(grant.ask.images, 0.0, now)
+        if grant.day == self.day:
+            self.day_used -= 1
+
+    def _learn(self, grant: Grant, error: ProviderError, now: float, jitter: float) -> None:
+        self.rejected += 1
+        self.requests.tally.add(-1.0, now)
+        if error.kind is ErrorKind.QUOTA_DAY:
+            if error.quota_limit:
+                limit = max(1, int(error.quota_limit * self.share))
+                self.day_max = limit if self.day_max is None else min(limit, self.day_max)
+            if grant.day == self.day:
+                self.day_closed = True
+            return
+        if error.kind is ErrorKind.OVERLOADED:
+            self.overloaded += OVERLOAD_WEIGHT * (1.0 - self.overloaded)
+            if self.overloaded < OVERLOAD_PART and error.retry_after_s is None:
+                return
+        if grant.epoch != self.epoch:
+            return
+        self.epoch += 1
+        self.setbacks += 1
+        if self.refused_since is None:
+            self.refused_since = now
+        self.gate_until = now + self._pause_s(error, jitter)
+        if error.kind is ErrorKind.QUOTA_SPEND:
+            pace = self.usd
+        elif error.kind is ErrorKind.RATE_LIMITED:
+            pace = self.pace(dimension_of(error.quota_id))
+        else:
+            pace = self.requests
+        if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
+            pace.learned = told(pace.learned, now, error.quota_limit * self.share)
+            return
+        used = pace.tally.total(now)
+        if pace.limit(now) is None:
+            if error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
+                return
+        elif self.began_at is None or now - self.began_at < pace.window_s:
+            used = math.inf  # the window has not been ours for long enough to say what it held
+        pace.learned = cut(pace.learned, now, used)
+
+    def _pause_s(self, error: ProviderError, jitter: float) -> float:
+        spend = error.kind is ErrorKind.QUOTA_SPEND
+        if error.retry_after_s is not None and error.retry_after_s >= 0.0:
+            return min(error.retry_after_s + GATE_SLACK_S, SPEND_GATE_S_MAX if spend else GATE_S_MAX)
+        first = SPEND_BACKOFF_S if spend else BACKOFF_S
+        longest = min(BACKOFF_S_MAX, first * 2.0 ** min(self.setbacks - 1, 10))
+        return longest * (0.5 + 0.5 * jitter)
+
+    def pace(self, dimension: str) -> Pace:
+        """The pace of a dimension by its name: requests, tokens, images, usd."""
+        return {"requests": self.requests, "tokens": self.tokens, "images": self.images, "usd": self.usd}[dimension]
+
+    # --- the day, and earlier sessions ---
+
+    def turn_day(self) -> None:
+        """A new Pacific day has begun."""
+        self.day += 1
+        self.day_used = 0
+        self.day_closed = False
+
+    def remember(self, call: PastCall, at: float, *, today: bool) -> None:
+        """Count a call of an earlier session; `at` is its moment on the scheduling clock. In order of time."""
+        self._spend(call.tokens, call.images, call.usd, at)
+        if today:
+            self.day_used += 1
+
+    # --- showing ---
+
+    def view(self, now: float, waiting: int = 0) -> QuotaView:
+        """The state as numbers to show."""
+        uses: list[float] = []
+        limits: Mapping[str, float | None] = {
+            name: self.pace(name).limit(now) for name in ("requests", "tokens", "images", "usd")
+        }
+        for name, limit in limits.items():
+            if limit:
+                uses.append(self.pace(name).tally.total(now) / limit)
+        earliest = self.earliest(now)
+        return QuotaView(
+            model=self.model,
+            requests=self.started,
+            rejected=self.rejected,
+            in_flight=self.in_flight,
+            waiting=waiting,
+            in_flight_max=self.in_flight_max,
+            requests_last_minute=self.requests.tally.total(now),
+            requests_per_minute=limits["requests"],
+            requests_per_minute_configured=self.requests.learned.configured,
+            tokens_last_minute=self.tokens.tally.total(now),
+            tokens_per_minute=limits["tokens"],
+            images_last_minute=self.images.tally.total(now),
+            images_per_minute=limits["images"],
+            usd_last_10_minutes=self.usd.tally.total(now),
+            usd_per_10_minutes=limits["usd"],
+            requests_today=self.day_used,
+            requests_per_day=self.day_max,
+            utilisation=max(uses) if uses else None,
+            gate_until=self.gate_until if self.gate_until > now else None,
+            next_at=None if math.isinf(earliest) and earliest > 0 else max(now, earliest),
+            learned=any(self.pace(n).learned.ceiling is not None for n in limits),
+        )

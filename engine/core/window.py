@@ -1,0 +1,73 @@
+"""What the far side really allows: a limit that is learned from its refusals.
+
+A configured quota may be wrong, shared with others, or changed during the run. Two ways to learn:
+a refusal that names its limit is believed at once (`told`); one that does not starts a search
+(`cut`) along a cubic curve as in CUBIC congestion control: down by a tenth, back at the level that
+failed after `RETURN_S`, flat around it, then faster and faster above it. So most of the time is
+spent close under the real limit, and a limit that was raised is found.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+__all__ = ["RETURN_S", "Learned", "cut", "limit_at", "told"]
+
+RETURN_S = 600.0
+"""From a cut until the level that failed is tried again."""
+BLIND = 0.1
+"""A cut's depth when the refusal did not say what the limit is."""
+NUDGE = 0.03
+"""A cut's depth when the refusal named a limit that we had kept: others use the quota too."""
+TRUST = 0.5
+"""However little was accepted, one refusal takes off no more than this part."""
+FLOOR = 0.01
+"""No limit is learned below this part of the first one."""
+
+
+class Learned(Struct, frozen=True):
+    """A limit, in units per window. `configured` None: no limit of ours; `ceiling` None: nothing learned."""
+
+    configured: float | None = None
+    ceiling: float | None = None
+    """The level at which the far side refused."""
+    cut_at: float = 0.0
+    depth: float = BLIND
+    floor: float = 0.0
+
+
+def limit_at(learned: Learned, now: float) -> float | None:
+    """The limit that holds at `now`; None is no limit at all. Never above the configured one."""
+    ceiling = learned.ceiling
+    if ceiling is None:
+        return learned.configured
+    x = (now - learned.cut_at) / RETURN_S - 1.0
+    limit = max(learned.floor, ceiling * (1.0 + learned.depth * (x if x > -1.0 else -1.0) ** 3))
+    return limit if learned.configured is None or limit < learned.configured else learned.configured
+
+
+def cut(learned: Learned, now: float, used: float) -> Learned:
+    """The limit after a refusal that named none. `used`: what was accepted in the last window.
+
+    What was accepted is evidence too: it places the ceiling when there was no limit yet, or when the
+    limit was far above what the far side took.
+    """
+    current = limit_at(learned, now)
+    if current is None:
+        ceiling = max(used, 1.0)
+    elif used < current:
+        ceiling = max(used, current * TRUST)
+    else:
+        ceiling = current
+    floor = learned.floor or FLOOR * (learned.configured or ceiling)
+    return replace(learned, ceiling=max(ceiling, floor), cut_at=now, depth=BLIND, floor=floor)
+
+
+def told(learned: Learned, now: float, limit: float) -> Learned:
+    """The limit after a refusal that named it. Obeyed exactly when it is news; probed after `RETURN_S`."""
+    current = limit_at(learned, now)
+    floor = learned.floor or FLOOR * min(limit, learned.configured or limit)
+    if current is None or limit < current:
+        return replace(learned, ceiling=limit, cut_at=now - RETURN_S, depth=BLIND, floor=floor)
+    return replace(learned, ceiling=current, cut_at=now, depth=NUDGE, floor=floor)

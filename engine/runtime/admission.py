@@ -1,0 +1,430 @@
+"""Admission: the one place that says when a call may be made.
+
+    grant = await admission.admit(ask)      # first come, first served, per model
+    … the call …
+    admission.settle(grant, feedback)       # exactly once per grant
+
+An async shell: `core.quota`, `core.breaker` and `core.cost.Purse` decide, this module waits. Only
+the head of a line looks at the clock; whoever stands behind it waits for its turn, so thousands of
+waiters cost no more than one. Between two awaits nothing changes but by us, so there is no lock,
+and a waiter that is cancelled holds nothing.
+
+Several processes on one quota: give each a `share` (1/4 of every limit, simple and always right),
+or let them lease from one file (`runtime.lease`), which leaves nothing unused when one is idle.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import anyio
+import anyio.lowlevel
+from msgspec import Struct
+
+from engine.core.breaker import DOWN, Breaker
+from engine.core.cost import Purse
+from engine.core.pacific import ZONE, day_bounds
+from engine.core.quota import UNPAID, Ask, Feedback, Grant, PastCall, Quota, QuotaView
+from engine.errors import EngineError, ProviderError
+from engine.observe.events import Event, Notice
+from schemas.config import Limits
+from schemas.outcome import ErrorKind
+
+__all__ = ["Admission", "AdmissionView", "Ask", "Feedback", "Grant", "PastCall", "Stopped"]
+
+NAP_S_MAX = 60.0
+"""No wait is longer without a look at the wall clock: machines sleep and clocks are set."""
+DAY_SLACK_S = 5.0
+DAY_JITTER_S = 30.0
+"""After midnight Pacific, so much later at most the day turns for us; clocks differ."""
+DAY_GRACE_S = 300.0
+"""A daily refusal so shortly after midnight is the far side's clock, not a used-up day."""
+STARVED_S = 900.0
+"""A model that only ever refuses for so long is given up."""
+SAME_INVALID_MAX = 5
+
+_ADVICE = {
+    ErrorKind.NO_QUOTA: "this project has no quota or credit for the model: check its plan and billing in AI Studio",
+    ErrorKind.AUTH: "give a valid key in GOOGLE_API_KEY (a leaked or disabled key must be replaced)",
+    ErrorKind.MODEL: "choose a model that this key can use: `groundswell doctor` lists them",
+    ErrorKind.REGION: "the API is not offered here or needs billing: enable billing or use Vertex AI",
+    ErrorKind.INTERNAL: "this is a fault of ours; events.jsonl has the details",
+}
+
+
+class Stopped(EngineError):
+    """No call will be admitted. `reason`: budget, daily_quota, down, fatal, or what `close` was told."""
+
+    def __init__(self, reason: str, detail: str, exit_code: int) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.exit_code = exit_code
+
+
+class AdmissionView(Struct, frozen=True, kw_only=True):
+    """What the live display and the summary show. Cheap: no lists are walked."""
+
+    models: dict[str, QuotaView]
+    spent_usd: float
+    """Over all sessions of the run."""
+    reserved_usd: float
+    """Held for calls in flight."""
+    budget_usd: float | None
+    down: dict[str, str]
+    """Models whose far side counts as down, with the last error."""
+    stopped: str | None
+
+
+class _Ticket:
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+
+
+class _Line:
+    """One model: its quota, its breaker, and those who wait, in order."""
+
+    __slots__ = ("breaker", "day_opens_at", "holds", "probing", "quota", "said", "sleeps_until", "stopped", "tickets")
+
+    def __init__(self, quota: Quota, breaker: Breaker) -> None:
+        self.quota = quota
+        self.breaker = breaker
+        self.tickets: deque[_Ticket] = deque()
+        self.sleeps_until = math.inf
+        self.probing = False
+        self.stopped: Stopped | None = None
+        self.day_opens_at = -math.inf
+        """Wall moment at which a day closed by the far side opens again."""
+        self.holds: dict[int, float] = {}
+        """Money held per grant in flight."""
+        self.said = ""
+
+    def wake(self) -> None:
+        """Have the head of the line look again."""
+        if self.tickets:
+            self.tickets[0].event.set()
+
+
+class Admission:
+    """Gives permission for calls within `limits` (per model; the key "*" or nothing: no limits).
+
+    `wall` (Unix time) serves the Pacific day only; pacing runs on `anyio.current_time()`. `past` are
+    the calls of earlier sessions, `spent_usd` the money of the whole run so far, `share` a part of
+    every limit. `wait_for_day` False raises `Stopped` instead of waiting for midnight Pacific.
+    `give_up_s`: how long a far side may be down before the run ends; `give_up_unseen_s` the same
+    while it never answered well.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, Limits],
+        *,
+        budget_usd: float | None = None,
+        spent_usd: float = 0.0,
+        past: Iterable[PastCall] = (),
+        wall: Callable[[], float],
+        wait_for_day: bool = True,
+        share: float = 1.0,
+        give_up_s: float = 900.0,
+        give_up_unseen_s: float = 60.0,
+        on_event: Callable[[Event], None] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f"share is {share}; give a part of the quota above 0 and at most 1, such as 1/4")
+        self._limits = limits
+        self._share = share
+        self._purse = Purse(budget_usd, spent_usd)
+        self._past = past
+        self._wall = wall
+        self._wait_for_day = wait_for_day
+        self._give_up_s = give_up_s
+        self._give_up_unseen_s = give_up_unseen_s
+        self._on_event = on_event
+        self._jitter = jitter
+        self._zone = ZoneInfo(ZONE)
+        self._lines: dict[str, _Line] = {}
+        self._stopped: Stopped | None = None
+        self._invalid = ("", 0)
+        self._day_start = self._turn_at = -math.inf
+        self._turn_day(wall())
+
+    # --- asking ---
+
+    async def admit(self, ask: Ask) -> Grant:
+        """Wait until the call may be made. Raises Stopped when none will be."""
+        await anyio.lowlevel.checkpoint()
+        line = self._line(ask.model)
+        if not line.tickets:
+            answer = self._try(line, ask, anyio.current_time())
+            if isinstance(answer, Grant):
+                return answer
+        ticket = _Ticket()
+        line.tickets.append(ticket)
+        try:
+            while True:
+                if self._stopped is not None:
+                    raise self._stopped
+                if line.tickets[0] is not ticket:
+                    await ticket.event.wait()
+                else:
+                    now = anyio.current_time()
+                    answer = self._try(line, ask, now)
+                    if isinstance(answer, Grant):
+                        return answer
+                    line.sleeps_until = answer
+                    with anyio.move_on_after(min(answer - now, NAP_S_MAX)):
+                        await ticket.event.wait()
+                if ticket.event.is_set():
+                    ticket.event = anyio.Event()
+        finally:
+            line.tickets.remove(ticket)
+            line.wake()
+
+    def settle(self, grant: Grant, feedback: Feedback) -> None:
+        """Report how a call ended: frees its place, reconciles, learns. Once per grant."""
+        line = self._lines[grant.ask.model]
+        now = anyio.current_time()
+        before = line.quota.epoch
+        line.quota.settle(grant, feedback, now, self._jitter())
+        self._pay(line, grant, feedback)
+        self._judge(line, grant, feedback.error, now)
+        if line.quota.epoch != before and feedback.error is not None:
+            self._tell_gate(line, feedback.error, now)
+        if line.tickets and (line.sleeps_until == math.inf or line.quota.earliest(now) < line.sleeps_until):
+            line.wake()
+        if self._purse.budget_usd is not None:
+            for other in self._lines.values():
+                if other is not line and other.sleeps_until == math.inf:
+                    other.wake()
+
+    def withdraw(self, grant: Grant) -> None:
+        """Give back a grant whose call was never made: it leaves no trace."""
+        line = self._lines[grant.ask.model]
+        line.quota.withdraw(grant, anyio.current_time())
+        self._purse.reserved_usd -= line.holds.pop(id(grant), 0.0)
+        if grant.probe:
+            line.probing = False
+        line.wake()
+
+    def close(self, reason: str) -> None:
+        """Admit no more: whoever waits gets Stopped(reason). Calls in flight may still be settled. Idempotent."""
+        self._stop(Stopped(reason, f"stopped: {reason}", 130 if reason in {"interrupted", "left"} else 1))
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why nothing is admitted any more; None while something is."""
+        return self._stopped
+
+    def snapshot(self) -> AdmissionView:
+        """The state as numbers to show."""
+        now = anyio.current_time()
+        return AdmissionView(
+            models={name: line.quota.view(now, len(line.tickets)) for name, line in self._lines.items()},
+            spent_usd=self._purse.spent_usd,
+            reserved_usd=self._purse.reserved_usd,
+            budget_usd=self._purse.budget_usd,
+            down={name: line.breaker.last for name, line in self._lines.items() if line.breaker.open},
+            stopped=None if self._stopped is None else self._stopped.detail,
+        )
+
+    # --- deciding: no await below this line ---
+
+    def _try(self, line: _Line, ask: Ask, now: float) -> Grant | float:
+        """A grant, or the moment to look again (infinite: when something is settled)."""
+        if self._stopped is not None:
+            raise self._stopped
+        if line.stopped is not None:
+            raise line.stopped
+        wall = self._wall()
+        if wall >= self._turn_at or wall < self._day_start:
+            self._turn_day(wall)
+        quota, breaker = line.quota, line.breaker
+        if quota.day_full and wall >= line.day_opens_at > -math.inf:
+            line.day_opens_at = -math.inf
+            quota.day_closed = False
+        if quota.day_full:
+            return self._day_over(line, now, wall)
+        if breaker.open:
+            gives_up_at = breaker.gives_up_at()
+            if now >= gives_up_at:
+                self._give_up(line, now)
+            if line.probing:
+                return gives_up_at
+            if now < breaker.until:
+                return min(breaker.until, gives_up_at)
+        if quota.refused_since is not None and now - quota.refused_since >= STARVED_S:
+            line.stopped = Stopped(
+                "down",
+                f"{ask.model} has turned away every call for {STARVED_S / 60:.0f} minutes; run the same command later",
+                1,
+            )
+            raise line.stopped
+        earliest = quota.earliest(now)
+        if earliest > now:
+            return earliest
+        hold = self._purse.hold_for(ask.model, ask.usd)
+        if not self._purse.affords(hold):
+            if self._purse.hopeless(hold) or self._purse.reserved_usd <= 1e-9:
+                raise self._out_of_money(ask.model, hold)
+            return math.inf
+        grant = quota.reserve(ask, now)
+        if hold:
+            self._purse.hold(hold)
+            line.holds[id(grant)] = hold
+        if breaker.open:
+            grant.probe = line.probing = True
+        line.sleeps_until = math.inf
+        return grant
+
+    def _line(self, model: str) -> _Line:
+        line = self._lines.get(model)
+        if line is None:
+            if self._past:
+                self._remember()
+            line = self._lines.get(model) or self._open(model)
+        return line
+
+    def _open(self, model: str) -> _Line:
+        limits = self._limits.get(model) or self._limits.get("*") or Limits()
+        breaker = Breaker(give_up_s=self._give_up_s, give_up_unseen_s=self._give_up_unseen_s)
+        line = self._lines[model] = _Line(Quota(model, limits, self._share), breaker)
+        return line
+
+    def _remember(self) -> None:
+        """Count the calls of earlier sessions: the last windows, and the day since midnight Pacific."""
+        now, wall = anyio.current_time(), self._wall()
+        past, self._past = self._past, ()
+        calls = [call for call in past if call.wall_at >= min(self._day_start, wall - 600.0)]
+        for call in sorted(calls, key=lambda call: call.wall_at):
+            line = self._lines.get(call.model) or self._open(call.model)
+            age_s = max(0.0, wall - call.wall_at)
+            line.quota.remember(call, now - age_s, today=call.wall_at >= self._day_start)
+
+    def _pay(self, line: _Line, grant: Grant, feedback: Feedback) -> None:
+        hold = line.holds.pop(id(grant), 0.0)
+        cost = feedback.cost_usd
+        if cost is None:
+            # Not told: nothing for what was turned away, the estimate for what may have been paid.
+            cost = 0.0 if feedback.error is not None and feedback.error.kind in UNPAID else grant.ask.usd
+        self._purse.settle(grant.ask.model, grant.ask.usd, hold, cost)
+
+    def _judge(self, line: _Line, grant: Grant, error: ProviderError | None, now: float) -> None:
+        """What an answer says about the far side as a whole."""
+        if grant.probe:
+            line.probing = False
+        kind = None if error is None else error.kind
+        if error is not None and kind in DOWN:
+            if line.breaker.failed(error.message, now, self._jitter(), probe=grant.probe):
+                self._notice(
+                    "warning",
+                    f"{line.quota.model} does not answer ({error.message}); next try in "
+                    f"{line.breaker.until - now:.0f} s, giving up in {line.breaker.gives_up_at() - now:.0f} s",
+                )
+        elif line.breaker.succeeded():
+            self._notice("info", f"{line.quota.model} answers again")
+        if error is not None and kind is ErrorKind.QUOTA_DAY:
+            self._close_day(line)
+        if error is not None and kind in _ADVICE:
+            assert kind is not None
+            self._stop(Stopped("fatal", f"{line.quota.model}: {error.message}. Next: {_ADVICE[kind]}", 2))
+        if error is not None and kind is ErrorKind.INVALID:
+            same = self._invalid[1] + 1 if error.message == self._invalid[0] else 1
+            self._invalid = (error.message, same)
+            if same >= SAME_INVALID_MAX:
+                self._stop(
+                    Stopped(
+                        "fatal",
+                        f"{line.quota.model} called {same} requests in a row invalid, with the same words: "
+                        f"{error.message}. Next: change what is asked (model, size, aspect ratio, prompts)",
+                        2,
+                    )
+                )
+        else:
+            self._invalid = ("", 0)
+
+    def _stop(self, stopped: Stopped) -> None:
+        if self._stopped is None:
+            self._stopped = stopped
+        for line in self._lines.values():
+            for ticket in line.tickets:
+                ticket.event.set()
+
+    def _give_up(self, line: _Line, now: float) -> None:
+        breaker = line.breaker
+        line.stopped = Stopped(
+            "down",
+            f"{line.quota.model} did not answer {breaker.failures} calls in a row, the last time with: "
+            f"{breaker.last}. Next: check the network and the address, then run the same command again",
+            1,
+        )
+        self._notice("error", line.stopped.detail)
+        raise line.stopped
+
+    def _out_of_money(self, model: str, hold_usd: float) -> Stopped:
+        purse = self._purse
+        return Stopped(
+            "budget",
+            f"the budget of ${purse.budget_usd:.2f} is used up: ${purse.spent_usd:.4f} spent, and the next call of "
+            f"{model} needs about ${hold_usd:.4f}. Next: raise --budget (budget.usd) and run the same command",
+            4,
+        )
+
+    # --- the day ---
+
+    def _turn_day(self, wall: float) -> None:
+        start, end = day_bounds(wall, self._zone)
+        if start > self._day_start > -math.inf:
+            for line in self._lines.values():
+                line.quota.turn_day()
+                line.day_opens_at = -math.inf
+                line.said = ""
+        self._day_start = start
+        self._turn_at = end + DAY_SLACK_S + DAY_JITTER_S * self._jitter()
+
+    def _close_day(self, line: _Line) -> None:
+        wall = self._wall()
+        if wall - self._day_start < DAY_GRACE_S:
+            line.day_opens_at = wall + DAY_GRACE_S
+
+    def _day_over(self, line: _Line, now: float, wall: float) -> float:
+        opens_at = line.day_opens_at if line.day_opens_at > wall else self._turn_at
+        back = datetime.fromtimestamp(opens_at, UTC)
+        quota = line.quota
+        used = f"{quota.day_used} requests" + (f" of {quota.day_max}" if quota.day_max else "")
+        detail = (
+            f"the daily quota of {quota.model} is used up ({used} today); it comes back at "
+            f"{back.astimezone(self._zone):%Y-%m-%d %H:%M %Z} ({back:%H:%M} UTC)"
+        )
+        if not self._wait_for_day and line.day_opens_at <= wall:
+            raise Stopped("daily_quota", f"{detail}. Next: run the same command then", 4)
+        if line.said != "day":
+            line.said = "day"
+            self._notice("warning", f"{detail}; waiting")
+        return now + max(0.001, opens_at - wall)
+
+    # --- telling ---
+
+    def _tell_gate(self, line: _Line, error: ProviderError, now: float) -> None:
+        quota = line.quota
+        wait_s = max(0.0, quota.gate_until - now)
+        limit = quota.requests.limit(now)
+        pace = "" if limit is None else f"; now at {limit:.0f} requests per minute"
+        self._notice(
+            "info" if wait_s >= NAP_S_MAX / 12 else "debug",
+            f"{quota.model} turned a call away ({error.message}); waiting {wait_s:.1f} s{pace}",
+            model=quota.model,
+            wait_s=wait_s,
+            requests_per_minute=limit,
+        )
+
+    def _notice(self, level: str, message: str, **data: object) -> None:
+        if self._on_event is not None:
+            self._on_event(Notice(level=level, message=message, data=data))
