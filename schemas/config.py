@@ -183,7 +183,7 @@ class RateLimiting(Limits):
         default=True, description="false: a retry comes after the initial delay alone."
     )
     initial_retry_delay: Positive = Field(default=2.0, description="Seconds before the first retry, before jitter.")
-    max_retries: int = Field(default=3, ge=0, le=20, description="Tries after the first for what is worth one.")
+    max_retries: int = Field(default=3, ge=0, le=20, description="Tries in all for what is worth more than one; 3, as in the original, is three calls.")
     backoff_multiplier: float = Field(default=2.0, ge=1, le=10, description="Growth of the delay from retry to retry.")
     models: dict[str, Limits] = Field(default={}, description="Overrides for one model, by name.")
     call_timeout_s: Positive = Field(default=180.0, description="One deadline per call: connect, read and stall.")

@@ -61,7 +61,8 @@ class Tally:
 
     def add(self, amount: float, now: float) -> None:
         """Count `amount` (negative: take back) at `now`."""
-        self._used[self._turn(now)] += amount
+        slot = self._turn(now)
+        self._used[slot] += amount
         self._sum += amount
 
     def total(self, now: float) -> float:
