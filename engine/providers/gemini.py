@@ -136,6 +136,10 @@ async def _tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
     response: aiohttp.ClientResponse = await handler(request)
     if call is not None:
         call.answered = True
+    if 300 <= response.status < 400:
+        # The SDK would let it be followed, key and all, to wherever it points.
+        response.close()
+        raise classify.http_failure(response.status, classify.lower_headers(response.headers.items()), b"")
     return response
 
 
@@ -325,7 +329,7 @@ class GeminiProvider:
         failure: ProviderError
         try:
             return await question
-        except IndexError:
+        except (IndexError, ProviderError):
             raise
         except errors.APIError as error:
             reply = _reply_of(error)

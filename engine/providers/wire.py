@@ -118,19 +118,20 @@ async def post(
 
 
 async def receive(response: aiohttp.ClientResponse) -> bytes | bytearray:
-    """The whole body, in one buffer. Raises BodyTooLarge, after closing the connection."""
-    length = response.content_length
-    if length is not None and length > BODY_BYTES_MAX:
+    """The whole body, in one buffer. Whatever goes wrong closes the connection. Raises BodyTooLarge."""
+    try:
+        if (response.content_length or 0) > BODY_BYTES_MAX:
+            raise BodyTooLarge
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await response.content.readany():
+            size += len(piece)
+            if size > BODY_BYTES_MAX:
+                raise BodyTooLarge
+            pieces.append(piece)
+    except BaseException:
         response.close()
-        raise BodyTooLarge(length)
-    pieces: list[bytes] = []
-    size = 0
-    while piece := await response.content.readany():
-        size += len(piece)
-        if size > BODY_BYTES_MAX:
-            response.close()
-            raise BodyTooLarge(size)
-        pieces.append(piece)
+        raise
     response.release()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -154,7 +155,10 @@ def transport_failure(error: BaseException, *, timeout_s: float, secrets: Iterab
             http_status=200,
         )
     if isinstance(error, _NOTHING_SENT):
-        return ProviderError(ErrorKind.CONNECT, tidy(f"no connection, nothing was sent: {error} ({name})", secrets))
+        words = (
+            f"{error.host}:{error.port}: {error.os_error}" if isinstance(error, aiohttp.ClientConnectorError) else error
+        )
+        return ProviderError(ErrorKind.CONNECT, tidy(f"no connection, nothing was sent: {words} ({name})", secrets))
     if isinstance(error, aiohttp.InvalidURL):
         return ProviderError(ErrorKind.INVALID, tidy(f"not a usable address: {error}", secrets))
     if isinstance(error, asyncio.TimeoutError):
