@@ -123,6 +123,8 @@ def find_config(start: Path) -> Path | None:
 def project_dir(path: Path) -> Path:
     """The folder that relative paths of a configuration file start from."""
     folder = path.absolute().parent
+    if folder.name == "presets" and folder.parent.name == "config":
+        folder = folder.parent
     return folder.parent if folder.name == "config" else folder
 
 

@@ -66,7 +66,7 @@ def _misread(data: Mapping[str, Any], path: keys.Path = ()) -> list[tuple[keys.P
         elif isinstance(value, bool):
             info = keys.field_at(here)
             if info is not None and bool not in (info.annotation, *typing.get_args(info.annotation)):
-                found.append((here, f"{'.'.join(here)} is {_shown(value)}; give {_wanted(info.annotation)}"))
+                found.append((here, f"{'.'.join(here)} is {_shown(value)}; give {wanted(info.annotation)}"))
     return found
 
 
@@ -122,14 +122,15 @@ def _advice(kind: str, context: dict[str, Any], value: Any, annotation: Any) -> 
         case "string_type":
             return "put it in quotes" if isinstance(value, int | float) else "give a text"
         case _:
-            return f"give {_wanted(annotation)}"
+            return f"give {wanted(annotation)}"
 
 
 def _or_null(annotation: Any) -> str:
     return ", or null for none" if type(None) in typing.get_args(annotation) else ""
 
 
-def _wanted(annotation: Any) -> str:
+def wanted(annotation: Any) -> str:
+    """What kind of value a field takes, in words."""
     kinds = _leaves(annotation)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
     wanted = next((text for kind, text in names.items() if kind in kinds), "a value as docs/configuration.md says")
