@@ -11,15 +11,19 @@ from engine.store.orphans import Adoption, adopt_orphans
 from engine.store.picture import BadPicture, Picture, check_picture
 from engine.store.preflight import check_handles, check_space, check_writable, free_bytes
 from engine.store.recovery import Inspection, Recovery, inspect, recover
+from engine.store.repair import LOST
 from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled
+from engine.store.verify import Finding, VerifyReport, verify
 
 __all__ = [
     "DISK",
+    "LOST",
     "PICTURE_THREADS",
     "Adoption",
     "BadPicture",
     "Damage",
     "Durability",
+    "Finding",
     "Fs",
     "Inspection",
     "LogWriter",
@@ -29,6 +33,7 @@ __all__ = [
     "RunDir",
     "RunLock",
     "Settled",
+    "VerifyReport",
     "adopt_orphans",
     "check_handles",
     "check_image_id",
@@ -50,6 +55,7 @@ __all__ = [
     "save_picture",
     "scan_settled",
     "threads",
+    "verify",
     "write_atomic",
     "write_picture",
 ]

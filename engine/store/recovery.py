@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -51,9 +52,19 @@ class Inspection(Struct, frozen=True, kw_only=True):
         return self.size_bytes - self.good_end
 
 
-def inspect(path: Path, each: Callable[[Settled], object] | None = None) -> Inspection:
-    """Read a log once, checking every line; each good line's `Settled` is handed to `each`."""
-    decode = msgspec.json.Decoder(Settled).decode
+def inspect(
+    path: Path,
+    each: Callable[[Settled], object] | None = None,
+    *,
+    seen: Callable[[int, bytes], object] | None = None,
+    kind: type[Struct] = Settled,
+) -> Inspection:
+    """Read a log once, checking every line.
+
+    Of each good line, `each` gets its `Settled`, and `seen` its offset and its bytes without newline.
+    `kind` is what the log's lines must be able to be read as, if they are of another sort.
+    """
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
     good, good_end, end = 0, 0, 0
     bad: list[Damage] = []
     bad_before_good = 0
@@ -69,6 +80,8 @@ def inspect(path: Path, each: Callable[[Settled], object] | None = None) -> Insp
                 else:
                     if each is not None:
                         each(settled)
+                    if seen is not None:
+                        seen(end - len(line) - 1, line)
                     good += 1
                     good_end = end
                     bad_before_good = len(bad)
@@ -87,6 +100,8 @@ def inspect(path: Path, each: Callable[[Settled], object] | None = None) -> Insp
             newline_missing = True
             if each is not None:
                 each(settled)
+            if seen is not None:
+                seen(end, rest)
             good, good_end, bad_before_good = good + 1, size_bytes, len(bad)
     return Inspection(
         lines=good,
@@ -97,8 +112,19 @@ def inspect(path: Path, each: Callable[[Settled], object] | None = None) -> Insp
     )
 
 
+class AnyLine(Struct, frozen=True, gc=False):
+    """A log line of any sort."""
+
+    v: int
+
+
 def recover(
-    path: Path, quarantine: Path, *, each: Callable[[Settled], object] | None = None, fs: Fs = DISK
+    path: Path,
+    quarantine: Path,
+    *,
+    each: Callable[[Settled], object] | None = None,
+    kind: type[Struct] = Settled,
+    fs: Fs = DISK,
 ) -> Recovery:
     """Make a log fit to be appended to, and read it on the way. Hold the run's lock.
 
@@ -106,7 +132,7 @@ def recover(
     with every good line, so that resuming reads the log once. Raises StoreError when the disk refuses,
     nothing for damage: that is in the answer.
     """
-    found = inspect(path, each)
+    found = inspect(path, each, kind=kind)
     kept_at: Path | None = None
     try:
         if found.torn_bytes:

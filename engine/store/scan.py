@@ -17,7 +17,7 @@ from msgspec import Struct
 from engine.errors import LogDamaged
 from engine.store.fs import refused
 
-CHUNK_BYTES = 1 << 21
+CHUNK_BYTES = 1 << 20
 LINE_BYTES_MAX = 32 << 20
 """A line longer than this was not written by us; it is damage, and is not held in memory."""
 FOLLOW_BYTES_MAX = 8 << 20
@@ -47,6 +47,8 @@ class Settled(Struct, frozen=True, kw_only=True, gc=False):
     cost_usd: float | None = None
     tokens: int = 0
     """Input tokens reserved; in the attempts log only."""
+    tasks: tuple[str, ...] = ()
+    """Which tasks a metadata line is about."""
     error: Reason | None = None
 
     @property
