@@ -1,0 +1,215 @@
+"""The prompt stream: prompt i as a function of the plan and i alone, for any i, without end.
+
+A plan holds everything prompts depend on, and a fingerprint of it, so that a run that asks
+something else is noticed. Neither how many images are wanted nor where files lie is part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.context import Context, Guide, News, People
+from engine.core.crowd import DEMOGRAPHIC_WORDS, as_source_data
+from engine.core.moment import TIME_WORDS, moment
+from engine.core.sampling import Sizes, combination, golden, share, stratified
+from engine.core.scenes import Setting, Theme, setting, theme
+from engine.core.template import CROWD_SIZES, Scene, compose
+from engine.core.wording import clipped, first_of, without_clauses
+from schemas.config import RunConfig
+from schemas.prompt import Prompt, Reference
+
+GRAMMAR: Final = 1
+"""Counts up when the same configuration would give other prompts."""
+
+_CUE_WORDS: Final = {"simple": 0, "medium": 18, "complex": 32}
+_SLOGANS: Final = ("Hear Our Voice", "Together For Change", "We Deserve Better", "Listen To Us")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the stream is made of. Build it with `build_plan`."""
+
+    seed: int
+    run_date: str
+    """YYYYMMDD, for image ids."""
+    style: str
+    complexity: str
+    temporal: bool
+    categories: frozenset[str]
+    """What may be said of people; empty if nothing."""
+    themes: tuple[Theme, ...]
+    settings: tuple[Setting, ...]
+    news: Sequence[News]
+    spoken: Sequence[News]
+    """The news in words that may be said."""
+    guides: Sequence[Guide]
+    cues: Sequence[str]
+    """The guides in words that may be said."""
+    people: People
+    references_per_prompt: int
+    """0 in mode text."""
+    fingerprint: str
+    """32 hex digits over everything prompts depend on."""
+
+    @property
+    def combinations(self) -> int:
+        """How many prompts come before a combination of theme, setting, news and guide comes again."""
+        return self._sizes.combinations
+
+    @property
+    def _sizes(self) -> Sizes:
+        return Sizes(len(self.themes), len(self.settings), len(self.news), len(self.guides))
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan(seed={self.seed}, combinations={self.combinations}, people={len(self.people)}, {self.fingerprint})"
+        )
+
+
+def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
+    """The plan of a configuration and its sources. `run_date` is YYYYMMDD."""
+    prompts = config.prompts
+    social = config.source_data.social_media
+    allowed = (
+        frozenset(config.source_data.worldbank.demographic_categories)
+        if prompts.include_demographics
+        else frozenset[str]()
+    )
+    pictures = social.references_per_prompt if social.mode == "images" else 0
+    silenced = _silenced(prompts.include_temporal_context, prompts.include_demographics)
+    cue_words = _CUE_WORDS[prompts.complexity]
+    return Plan(
+        seed=config.generation.seed,
+        run_date=run_date,
+        style=prompts.style,
+        complexity=prompts.complexity,
+        temporal=prompts.include_temporal_context,
+        categories=allowed,
+        themes=tuple(theme(name) for name in dict.fromkeys(prompts.themes)),
+        settings=tuple(setting(name) for name in dict.fromkeys(prompts.settings)),
+        news=sources.news,
+        spoken=tuple(_spoken(item, silenced, prompts.include_demographics) for item in sources.news),
+        guides=sources.references,
+        cues=tuple(_cue(guide, silenced, cue_words) for guide in sources.references),
+        people=sources.people,
+        references_per_prompt=pictures,
+        fingerprint=_fingerprint(config, sources, pictures),
+    )
+
+
+def prompt_at(plan: Plan, i: int) -> Prompt:
+    """Prompt i, counted from 1."""
+    if i < 1:
+        raise ValueError(f"prompts are counted from 1, not {i}")
+    n = i - 1
+    seed = plan.seed
+    chosen = combination(n, plan._sizes, seed)
+    news, guide = plan.news[chosen.news], plan.guides[chosen.guide]
+    theme_ = plan.themes[chosen.theme]
+    drawn = share(n, CROWD_SIZES[plan.complexity], seed, "crowd-size")
+    points = range(drawn.first, drawn.first + drawn.count)
+    seats = dict.fromkeys(plan.people.locate(golden(point, seed, "people")) for point in points)
+    people = [plan.people.person(k) for k in seats] if plan.categories else []
+    pair = chosen.theme * len(plan.settings) + chosen.setting
+    scene = Scene(
+        style=plan.style,
+        complexity=plan.complexity,
+        theme=theme_,
+        setting=plan.settings[chosen.setting],
+        news=plan.spoken[chosen.news],
+        guide=guide,
+        cue=plan.cues[chosen.guide],
+        people=people,
+        categories=plan.categories,
+        moment=moment(n, seed, news.date) if plan.temporal else None,
+        form=stratified(chosen.visit + pair, len(theme_.forms), seed, "form"),
+    )
+    return Prompt(
+        index=i,
+        image_id=f"sm_{plan.run_date}_{i:04d}",
+        text=compose(scene, seed, n),
+        style=plan.style,
+        complexity=plan.complexity,
+        source_data={
+            "atropia": news.as_source_data(),
+            "demographics": as_source_data(people, plan.categories),
+            "visual_reference": guide.as_source_data(),
+            "theme": theme_.key,
+            "setting": scene.setting.key,
+        },
+        references=_pictures(plan, chosen.guide),
+    )
+
+
+def _pictures(plan: Plan, first: int) -> tuple[Reference, ...]:
+    count = len(plan.guides)
+    wanted = (plan.guides[(first + n) % count].reference for n in range(min(plan.references_per_prompt, count)))
+    return tuple(r for r in wanted if r is not None)
+
+
+def _silenced(temporal: bool, demographics: bool) -> tuple[re.Pattern[str], ...]:
+    """Patterns of words that the switches keep out of prompts."""
+    return (() if temporal else (TIME_WORDS,)) + (() if demographics else (DEMOGRAPHIC_WORDS,))
+
+
+def _sayable(text: str, silenced: Sequence[re.Pattern[str]]) -> bool:
+    return not any(pattern.search(text) for pattern in silenced)
+
+
+def _spoken(item: News, silenced: Sequence[re.Pattern[str]], demographics: bool) -> News:
+    """The item with what the switches forbid taken out, and every gap filled."""
+    slogans = tuple(s for s in item.slogans if _sayable(s, silenced) and len(s.split()) <= 4) or _SLOGANS
+    issue = clipped(item.issue, 10)
+    place = clipped(item.place or f"in {item.location}", 10) if item.place or item.location else "somewhere"
+    return msgspec.structs.replace(
+        item,
+        issue=issue if issue and _sayable(issue, silenced) else "matters of public concern",
+        demand=clipped(item.demand, 12) if _sayable(item.demand, silenced) else "",
+        actor=clipped(item.actor, 10) if _sayable(item.actor, silenced) else "",
+        place=place,
+        slogans=slogans,
+    )
+
+
+def _cue(guide: Guide, silenced: Sequence[re.Pattern[str]], words_max: int) -> str:
+    if not words_max:
+        return ""
+    text = guide.description
+    for pattern in silenced:
+        text = without_clauses(text, pattern)
+    labels = ", ".join(label for label in (guide.label_1, guide.label_2) if label)
+    return clipped(first_of((text, labels if _sayable(labels, silenced) else "")), words_max)
+
+
+def _fingerprint(config: RunConfig, sources: Context, pictures: int) -> str:
+    hashed = hashlib.blake2b(digest_size=16)
+    head: list[Any] = [
+        GRAMMAR,
+        config.generation.seed,
+        config.prompts.model_dump(mode="json"),
+        sorted(config.source_data.worldbank.demographic_categories),
+        pictures,
+    ]
+    encoder = msgspec.json.Encoder(order="deterministic")
+    hashed.update(encoder.encode(head))
+    for item in sources.news:
+        hashed.update(encoder.encode(msgspec.to_builtins(item)))
+    for guide in sources.references:
+        told = msgspec.to_builtins(guide)
+        if guide.reference is not None:
+            told["reference"] = guide.reference.sha256
+        hashed.update(encoder.encode(told))
+    for name, column in sorted(sources.people.columns.items()):
+        hashed.update(encoder.encode([name, column.labels]))
+        hashed.update(column.codes)
+    hashed.update(
+        b"".join(total.to_bytes(8, "little") for total in sources.people.cumulative)
+        if not isinstance(sources.people.cumulative, memoryview)
+        else sources.people.cumulative
+    )
+    return hashed.hexdigest()

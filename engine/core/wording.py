@@ -1,0 +1,117 @@
+"""English by rule: articles, lists, sentences, word counts, and taking words out of a text.
+
+Small and pure, so that every sentence of a prompt goes through the same few rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_VOWEL_SOUND = re.compile(r"(?:[aeio]|u(?!ni|s[aeiu]|ti|k|eu)|hono?u?r|hour|heir|(?:8|11|18)\b)", re.IGNORECASE)
+_CONSONANT_SOUND = re.compile(r"(?:eu|one\b|once\b|ewe)", re.IGNORECASE)
+_LETTER_BY_LETTER = re.compile(r"[A-Z]{2,}\b")
+_SPACES = re.compile(r"\s+")
+
+
+def article(phrase: str) -> str:
+    """ "a" or "an", by how the phrase sounds."""
+    if _LETTER_BY_LETTER.match(phrase):
+        return "an" if phrase[0] in "AEFHILMNORSX" else "a"
+    if _CONSONANT_SOUND.match(phrase):
+        return "a"
+    return "an" if _VOWEL_SOUND.match(phrase) else "a"
+
+
+def with_article(phrase: str) -> str:
+    """The phrase with "a" or "an" before it."""
+    return f"{article(phrase)} {phrase}"
+
+
+def sentence(text: str) -> str:
+    """One sentence: capital first, exactly one stop last, single spaces."""
+    text = _SPACES.sub(" ", text).strip(" ,;:")
+    if not text:
+        return ""
+    text = text[0].upper() + text[1:]
+    if text.endswith(('."', '!"', '?"', ".”", "!”", "?”")):
+        return text
+    if text[-1] in '"”':
+        return text + "."
+    return text if text[-1] in ".!?" else text + "."
+
+
+def listed(items: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"; semicolons where an item has a comma of its own."""
+    if len(items) < 2:
+        return "".join(items)
+    if any("," in item for item in items):
+        return "; ".join(items[:-1]) + "; and " + items[-1]
+    return ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def word_count(text: str) -> int:
+    """Words as a reader counts them: what stands between spaces."""
+    return len(text.split())
+
+
+def clipped(text: str, words_max: int) -> str:
+    """The text up to its last whole clause within `words_max` words, or cut there."""
+    words = text.split()
+    if len(words) <= words_max:
+        return " ".join(words)
+    cut = " ".join(words[:words_max])
+    stop = max(cut.rfind(". "), cut.rfind("; "), cut.rfind(", "))
+    if stop >= len(cut) // 2:
+        return cut[:stop]
+    while words_max > 1 and words[words_max - 1].lower().strip(",;:") in _DANGLING:
+        words_max -= 1
+    return " ".join(words[:words_max]).rstrip(",;:.-– ")
+
+
+_DANGLING = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "and",
+        "or",
+        "with",
+        "for",
+        "by",
+        "from",
+        "as",
+        "that",
+        "is",
+        "are",
+        "his",
+        "her",
+        "their",
+        "its",
+        "over",
+        "under",
+        "into",
+        "about",
+    ]
+)
+
+
+def without_clauses(text: str, words: re.Pattern[str]) -> str:
+    """The text without the clauses in which a word matches."""
+    kept = [clause for clause in re.split(r"(?<=[,;.!?])\s+", text) if not words.search(clause)]
+    return " ".join(kept).strip(" ,;")
+
+
+def first_of(texts: Iterable[str]) -> str:
+    """The first text that is not empty."""
+    return next((t for t in texts if t), "")
+
+
+def readable(key: str) -> str:
+    """A configured name as words: "urban_city_center" reads "urban city center"."""
+    return _SPACES.sub(" ", key.replace("_", " ")).strip()
