@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.models import DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, IMAGE_MODELS, MODELS, TEXT_MODELS
+from schemas.models import DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, IMAGE_MODELS, MODELS, TEXT_MODELS, ModelInfo
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Price = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -183,7 +184,12 @@ class RateLimiting(Limits):
         default=True, description="false: a retry comes after the initial delay alone."
     )
     initial_retry_delay: Positive = Field(default=2.0, description="Seconds before the first retry, before jitter.")
-    max_retries: int = Field(default=3, ge=0, le=20, description="Tries in all for what is worth more than one; 3, as in the original, is three calls.")
+    max_retries: int = Field(
+        default=3,
+        ge=0,
+        le=20,
+        description="Tries in all for what is worth more than one; 3, as in the original, is three calls.",
+    )
     backoff_multiplier: float = Field(default=2.0, ge=1, le=10, description="Growth of the delay from retry to retry.")
     models: dict[str, Limits] = Field(default={}, description="Overrides for one model, by name.")
     call_timeout_s: Positive = Field(default=180.0, description="One deadline per call: connect, read and stall.")
@@ -361,3 +367,14 @@ class RunConfig(Section):
         override = self.rate_limiting.models.get(model)
         chosen = {n: getattr(override, n) for n in override.model_fields_set} if override else {}
         return Limits(**{**common, **chosen})
+
+    def price_table(self) -> dict[str, ModelInfo]:
+        """The models we know, with the prices of this configuration over the built-in ones."""
+        table = dict(MODELS)
+        for name, own in self.prices.models.items():
+            known = table.get(name) or ModelInfo(
+                name=name, input_usd_per_m=None, text_usd_per_m=None, batch_factor=None
+            )
+            given = {key: value for key, value in own.model_dump().items() if value is not None}
+            table[name] = msgspec.structs.replace(known, **given)
+        return table

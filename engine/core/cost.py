@@ -7,6 +7,7 @@ leaves a doubt, the dearer reading is taken, so that what is accounted is not be
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 from schemas.job import Request
@@ -32,9 +33,9 @@ def input_tokens_estimate(request: Request) -> int:
     return math.ceil(chars / CHARS_PER_TOKEN) + pictures + TOKENS_PER_CALL
 
 
-def answer_tokens_estimate(request: Request) -> int:
+def answer_tokens_estimate(request: Request, models: Mapping[str, ModelInfo] = MODELS) -> int:
     """Text and thinking tokens an answer is expected to bring, pictures apart."""
-    info = MODELS.get(request.model)
+    info = models.get(request.model)
     thinking = info.thinking_tokens if info else 0
     text = 0 if request.wants_picture else TEXT_ANSWER_TOKENS
     if request.output_tokens_max is not None:
@@ -42,9 +43,14 @@ def answer_tokens_estimate(request: Request) -> int:
     return thinking + text
 
 
-def estimate_usd(request: Request, processing: Processing = "standard") -> float | None:
-    """What a call is expected to cost; None where the model, its price or the picture size is not known."""
-    info = MODELS.get(request.model)
+def estimate_usd(
+    request: Request, processing: Processing = "standard", models: Mapping[str, ModelInfo] = MODELS
+) -> float | None:
+    """What a call is expected to cost; None where the model, its price or the picture size is not known.
+
+    `models` is the built-in table, or `RunConfig.price_table()` with a user's own prices.
+    """
+    info = models.get(request.model)
     if info is None:
         return None
     pictures = 0
@@ -55,12 +61,14 @@ def estimate_usd(request: Request, processing: Processing = "standard") -> float
         if size not in info.image_tokens:
             return None
         pictures = info.image_tokens[size]
-    return _usd(info, input_tokens_estimate(request), answer_tokens_estimate(request), pictures, processing)
+    return _usd(info, input_tokens_estimate(request), answer_tokens_estimate(request, models), pictures, processing)
 
 
-def price(model: str, usage: Usage, processing: Processing = "standard") -> float | None:
+def price(
+    model: str, usage: Usage, processing: Processing = "standard", models: Mapping[str, ModelInfo] = MODELS
+) -> float | None:
     """What a call cost by its reported usage; None where a price is not known."""
-    info = MODELS.get(model)
+    info = models.get(model)
     if info is None:
         return None
     pictures = usage.image_tokens
