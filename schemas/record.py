@@ -40,6 +40,8 @@ class Start(Struct, frozen=True, kw_only=True):
     """The estimate that was reserved."""
     tokens: int = 0
     """Input tokens reserved."""
+    tasks: tuple[str, ...] = ()
+    """Which tasks a metadata call is about."""
     error: Failure | None = None
 
 

@@ -35,6 +35,8 @@ class Ledger:
         self._codes = bytearray()
         self._attempts = array("H")
         self._in_doubt: dict[int, int] = {}
+        self.reopened: set[int] = set()
+        """Places that were settled well once and are asked again: their pictures were redone or lost."""
         self.counts: Counter[int] = Counter()
         self.attempts = 0
         self.cost_usd = 0.0
@@ -55,6 +57,8 @@ class Ledger:
         if before != after:
             self.counts[before] -= before != NONE
             self.counts[after] += after != NONE
+            if before == OK:
+                self.reopened.add(place)
         self._codes[place] = after
         self._jobs[place] = fingerprint(job)
         self._attempts[place] = min(max(self._attempts[place], attempt), 0xFFFF)

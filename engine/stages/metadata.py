@@ -94,7 +94,10 @@ def repair(request: Request, previous: Failure) -> dict[str, Any]:
     if previous.kind == ErrorKind.TRUNCATED:
         return {"output_tokens_max": (request.output_tokens_max or 2048) * 4}
     if previous.kind == ErrorKind.BAD_ANSWER:
-        return {"text": f"{request.text}\nYour previous answer was not usable: {previous.message} Answer again, complete and valid."}
+        return {
+            "text": f"{request.text}\nYour previous answer was not usable: {previous.message} "
+            "Answer again, complete and valid."
+        }
     return {}
 
 

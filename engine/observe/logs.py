@@ -1,0 +1,111 @@
+"""events.jsonl: what happened, as structured log lines for machines. Not truth; rebuilt by nobody.
+
+structlog renders each event as one JSON object. Lines are buffered and written by the loop a few
+times a second: losing the last of them in a crash loses nothing that was paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, RunEnded, RunOpened
+
+_BUFFER_BYTES = 64 * 1024
+_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+
+
+class EventLog:
+    """An observer that writes events.jsonl (and, if wished, a second copy elsewhere).
+
+    Files are opened at the first event that is worth a line, so that a run with nothing to do
+    changes no byte.
+    """
+
+    def __init__(self, *paths: Path, level: str = "INFO", redact: Callable[[str], str] = str) -> None:
+        self._paths = paths
+        self._files: list[TextIO] = []
+        self._level = _LEVELS[level]
+        self._redact = redact
+        self._log: Any = structlog.wrap_logger(
+            self,
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+                structlog.processors.EventRenamer("what"),
+                structlog.processors.JSONRenderer(serializer=_dumps),
+            ],
+            wrapper_class=structlog.BoundLogger,
+        )
+        self._pending_open: RunOpened | None = None
+
+    def msg(self, line: str) -> None:
+        """structlog's way out."""
+        if not self._files:
+            for path in self._paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._files.append(path.open("a", encoding="utf-8", buffering=_BUFFER_BYTES))
+        for file in self._files:
+            file.write(self._redact(line) + "\n")
+
+    info = msg
+
+    def __call__(self, event: Event, /) -> None:
+        match event:
+            case RunOpened():
+                self._pending_open = event
+            case RunEnded() if not self._files:
+                return
+            case _:
+                self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if self._pending_open is not None:
+            opened, self._pending_open = self._pending_open, None
+            self._log.info("run_opened", **_fields(opened))
+        match event:
+            case AttemptStarted():
+                if self._level <= _LEVELS["DEBUG"]:
+                    self._log.info("attempt_started", **_fields(event))
+            case AttemptEnded(record=r):
+                self._log.info(
+                    "attempt_ended", stage=r.stage, image_id=r.image_id, attempt=r.attempt, status=r.status,
+                    latency_s=r.latency_s, cost_usd=r.cost_usd, error=None if r.error is None else _fields(r.error),
+                )  # fmt: skip
+            case Notice():
+                if _LEVELS.get(event.level.upper(), 20) >= self._level:
+                    self._log.info("notice", **_fields(event))
+            case Rejected():
+                self._log.info("rejected", **_fields(event))
+            case _:
+                self._log.info(_snake(type(event).__name__), **_fields(event))
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system; errors of the disk are not worth a run."""
+        for file in self._files:
+            try:
+                file.flush()
+            except OSError:
+                self._files = []
+                return
+
+    def close(self) -> None:
+        self.flush()
+        for file in self._files:
+            file.close()
+        self._files = []
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    return msgspec.to_builtins(event)
+
+
+def _dumps(event: dict[str, Any], **_: Any) -> str:
+    return msgspec.json.encode(event).decode()
+
+
+def _snake(name: str) -> str:
+    return "".join(("_" + c.lower()) if c.isupper() else c for c in name).lstrip("_")

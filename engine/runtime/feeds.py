@@ -1,0 +1,141 @@
+"""Where work comes from: the jobs implied by the input, less what the ledger has settled.
+
+Both feeds are lazy, so a plan of a million prompts costs no memory; they let the loop breathe while
+they skip what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from engine.core.ledger import OK, Ledger, slot
+from engine.errors import RunMismatch
+from engine.runtime.runner import Work
+from engine.stages.image import image_job
+from engine.stages.metadata import metadata_jobs, task_groups
+from engine.store import RunDir, follow
+from engine.store.scan import FOLLOW_BYTES_MAX
+from schemas.config import RunConfig
+from schemas.job import Job
+from schemas.prompt import Prompt
+from schemas.record import ImageRecord
+
+BREATH = 500
+"""Skipped items between two looks at the loop."""
+
+
+class Prompts(Protocol):
+    """The prompts of a run: a seekable plan, or a file."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def fingerprint(self) -> str:
+        """What they depend on; constant for a file, whose rows are compared one by one."""
+        ...
+
+    @property
+    def trusted(self) -> bool:
+        """Whether an equal fingerprint means equal prompts, so that settled ones need not be rebuilt."""
+        ...
+
+    def at(self, index: int) -> Prompt:
+        """Prompt `index`, from 1."""
+        ...
+
+    def stream(self) -> Iterator[Prompt]:
+        """All of them in order."""
+        ...
+
+    def pick(self, indexes: Collection[int]) -> dict[int, Prompt]:
+        """Some of them, by index; those that are not there are left out."""
+        ...
+
+
+def _work(ledger: Ledger, job: Job) -> Work:
+    return Work(job=job, attempt=ledger.last_attempt(slot(job.index, job.tasks)) + 1)
+
+
+async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncIterator[Work]:
+    """Image jobs that are not settled. Raises RunMismatch where a settled place now asks something else."""
+    indexes: Iterable[int | Prompt] = range(1, prompts.count + 1) if prompts.trusted else prompts.stream()
+    for n, item in enumerate(indexes):
+        if n % BREATH == 0:
+            await anyio.lowlevel.checkpoint()
+        if isinstance(item, int):
+            if ledger.settled(slot(item)):
+                continue
+            prompt = prompts.at(item)
+        else:
+            prompt = item
+        job = image_job(config, prompt)
+        if not ledger.asks_the_same(slot(prompt.index), job.id):
+            raise RunMismatch(
+                f"prompt {prompt.index} ({prompt.image_id}) is not the one this run was made with; restore the prompt "
+                "file, append new prompts at its end, or choose another --out"
+            )
+        if not ledger.settled(slot(prompt.index)):
+            yield _work(ledger, job)
+
+
+class _Seen(msgspec.Struct, frozen=True, gc=False):
+    """The part of an image line that says whether there is a picture to describe."""
+
+    index: int
+    status: str
+    final: bool
+    attempt: int
+
+
+async def metadata_work(
+    config: RunConfig,
+    run: RunDir,
+    images: Ledger,
+    ledger: Ledger,
+    index_max: int,
+    *,
+    still_growing: Callable[[], bool],
+    grown: Callable[[], anyio.Event],
+) -> AsyncIterator[Work]:
+    """Metadata jobs for the pictures in the image log, following it while it grows.
+
+    A picture that was made anew after it had been described is described again.
+    """
+    look = msgspec.json.Decoder(_Seen).decode
+    read = msgspec.json.Decoder(ImageRecord).decode
+    groups = task_groups(config.metadata)
+    offset = skipped = 0
+    while True:
+        growing, event = still_growing(), grown()
+        lines, offset = follow(run.images_log, offset, limit_bytes=FOLLOW_BYTES_MAX // 8)
+        for line in lines:
+            seen = look(line)
+            if seen.status != "ok" or not seen.final or seen.index > index_max:
+                continue
+            place = slot(seen.index)
+            if images.code(place) != OK or seen.attempt < images.last_attempt(place):
+                continue  # made anew since, or about to be
+            redone = place in images.reopened
+            if not redone and all(ledger.settled(slot(seen.index, tasks)) for tasks in groups):
+                skipped += 1
+                if skipped % BREATH == 0:
+                    await anyio.lowlevel.checkpoint()
+                continue
+            record = read(line)
+            assert record.asset is not None, "an image line that is ok names its file"
+            for job in metadata_jobs(config, record, str(Path(run.root) / record.asset.path)):
+                at = slot(job.index, job.tasks)
+                if not ledger.settled(at) or not ledger.asks_the_same(at, job.id):
+                    yield _work(ledger, job)
+        if lines:
+            await anyio.lowlevel.checkpoint()
+        elif not growing:
+            return
+        else:
+            await event.wait()

@@ -1,0 +1,241 @@
+"""Opening a run directory: what was asked before, what is settled, what is in doubt.
+
+Blocking work, done in a thread before the first call. The order matters: nothing is created before
+the question is known to be sound, and nothing is asked before the logs are whole and folded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.core.ledger import Ledger, slot
+from engine.core.quota import PastCall
+from engine.errors import LogDamaged, RunMismatch
+from engine.store import Recovery, RunDir, Settled, create_run, recover, write_atomic
+from schemas.config import RunConfig
+from schemas.job import Stage
+from schemas.record import RunManifest
+
+STAGES: tuple[Stage, ...] = ("image", "metadata")
+PAST_S = 26 * 3600.0
+"""How far back calls are handed to the scheduler: a Pacific day has at most 25 hours."""
+
+
+class Past:
+    """The calls of earlier sessions, some thirty bytes each, for the scheduler's warm start."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, int] = {}
+        self._at = array("d")
+        self._model = array("H")
+        self._tokens = array("L")
+        self._usd = array("d")
+        self._drawn = bytearray()
+
+    def add(self, line: Settled) -> None:
+        """A start line."""
+        self._at.append(datetime.fromisoformat(line.generated_at).timestamp())
+        self._model.append(self._models.setdefault(line.model, len(self._models)))
+        self._tokens.append(line.tokens)
+        self._usd.append(line.cost_usd or 0.0)
+        self._drawn.append(line.stage == "image")
+
+    def drop(self, line: Settled) -> None:
+        """A rejection: the newest start of its model was not paid for."""
+        model = self._models.get(line.model)
+        for n in range(len(self._at) - 1, max(-1, len(self._at) - 10_000), -1):
+            if self._model[n] == model and self._usd[n] >= 0.0 and self._tokens[n] == line.tokens:
+                self._usd[n], self._tokens[n] = -1.0, 0
+                return
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def __iter__(self) -> Iterator[PastCall]:
+        names = list(self._models)
+        for at, model, tokens, usd, drawn in zip(
+            self._at, self._model, self._tokens, self._usd, self._drawn, strict=True
+        ):
+            if usd >= 0.0:
+                yield PastCall(names[model], at, tokens, drawn, usd)
+
+
+@dataclass(slots=True)
+class Opened:
+    """A run directory, locked, recovered and folded."""
+
+    run: RunDir
+    manifest: RunManifest
+    ledgers: dict[Stage, Ledger]
+    past: Past
+    notes: list[str]
+    resumed: bool
+    doubtful: dict[Stage, list[Settled]]
+    """The start lines of calls that never ended, newest per job."""
+
+
+def fingerprints(config: RunConfig, prompts: str) -> dict[str, str]:
+    """Digests of what is asked. Limits, folders, budgets and the number of images are not among it."""
+    wanted = config.generation
+    image = [wanted.model, wanted.resolution, wanted.aspect_ratio, wanted.temperature]
+    asked = {"prompts": prompts, "image": image, "metadata": config.metadata.model_dump(mode="json")}
+    return {
+        name: value
+        if isinstance(value, str)
+        else hashlib.blake2b(msgspec.json.encode(value), digest_size=16).hexdigest()
+        for name, value in asked.items()
+    }
+
+
+def new_manifest(config: RunConfig, prompts: str, now: float, run_date: str) -> RunManifest:
+    """The manifest of a run that begins now (seconds since the epoch)."""
+    created = datetime.fromtimestamp(now, UTC)
+    digests = fingerprints(config, prompts)
+    named = hashlib.blake2b(msgspec.json.encode([digests, created.isoformat()]), digest_size=6).hexdigest()
+    return RunManifest(
+        run_id=f"{run_date}-{named}",
+        created_at=created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        run_date=run_date,
+        versions=_versions(),
+        fingerprints=digests,
+        config=config.model_dump(mode="json"),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in ("groundswell", "google-genai", "aiohttp", "polars", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def check_same_question(manifest: RunManifest, config: RunConfig, prompts: str, run: RunDir) -> None:
+    """Refuse to mix two questions in one directory. Raises RunMismatch with what differs."""
+    digests = fingerprints(config, prompts)
+    differing = [name for name, digest in digests.items() if manifest.fingerprints.get(name) not in (None, digest)]
+    if not differing:
+        return
+    changed = [
+        f"{key} was {old!r} and is now {new!r}"
+        for key, old, new in _differences(manifest.config, config.model_dump(mode="json"))
+        if _belongs(key, differing)
+    ] or [f"the {name} settings or their source files changed" for name in differing]
+    raise RunMismatch(
+        [
+            f"{run.root}: this run was made by asking something else: {'; '.join(changed[:8])}. "
+            "Choose another --out for the new question, or set the old values back to continue this one"
+        ]
+    )
+
+
+def _belongs(key: str, differing: list[str]) -> bool:
+    section = key.split(".", 1)[0]
+    return {
+        "generation": key != "generation.num_images" and ("image" in differing or key == "generation.seed"),
+        "prompts": "prompts" in differing,
+        "source_data": "prompts" in differing,
+        "metadata": "metadata" in differing,
+    }.get(section, False)
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterable[tuple[str, Any, Any]]:
+    for key in {**old, **new}:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(before, after, f"{at}{key}.")
+        elif before != after:
+            yield f"{at}{key}", before, after
+
+
+def open_directory(
+    run: RunDir, manifest: RunManifest | None, config: RunConfig, prompts: str, now: float, run_date: str
+) -> Opened:
+    """Create the run or take it up. Hold its lock. Raises RunMismatch, LogDamaged, StoreError."""
+    durability = config.output.durability
+    resumed = manifest is not None
+    if manifest is None:
+        manifest = new_manifest(config, prompts, now, run_date)
+        create_run(run, manifest, durability=durability)
+    else:
+        check_same_question(manifest, config, prompts, run)
+        if manifest.config.get("generation", {}).get("num_images") != config.generation.num_images:
+            manifest = msgspec.structs.replace(manifest, config=config.model_dump(mode="json"))
+            write_atomic(run.run_json, msgspec.json.format(msgspec.json.encode(manifest)), durability=durability)
+    opened = Opened(
+        run, manifest, {stage: Ledger() for stage in STAGES}, Past(), [], resumed, {stage: [] for stage in STAGES}
+    )
+    _fold(opened, now)
+    return opened
+
+
+def _fold(opened: Opened, now: float) -> None:
+    run = opened.run
+    recoveries: list[Recovery] = []
+    paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
+    for stage, path in paths.items():
+        recoveries.append(recover(path, run.quarantine, each=_take_end(opened.ledgers[stage])))
+    starts = _Starts(opened, since=now - PAST_S)
+    recoveries.append(recover(run.attempts_log, run.quarantine, each=starts.take))
+    starts.finish()
+    damage = [
+        f"{found.path}: line {bad.line} (byte {bad.offset}, {bad.size_bytes} bytes) is damaged"
+        for found in recoveries
+        for bad in found.damaged
+    ]
+    if damage:
+        raise LogDamaged(
+            "; ".join(damage[:5]) + f"; run `groundswell verify {run.root} --repair`, which keeps the bytes aside"
+        )
+    opened.notes += [
+        f"{found.path.name}: cut {found.cut_bytes} bytes of a torn tail, kept at {found.kept_at}"
+        for found in recoveries
+        if found.cut_bytes
+    ]
+
+
+def _take_end(ledger: Ledger) -> Callable[[Settled], object]:
+    def take(line: Settled) -> None:
+        ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd)
+
+    return take
+
+
+class _Starts:
+    """Folds attempts.jsonl: which calls are in doubt, and which count against today's quotas."""
+
+    def __init__(self, opened: Opened, since: float) -> None:
+        self._opened = opened
+        self._since = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
+        self._open: dict[tuple[Stage, int], Settled] = {}
+
+    def take(self, line: Settled) -> None:
+        stage: Stage = "metadata" if line.stage == "metadata" else "image"
+        ledger, place = self._opened.ledgers[stage], slot(line.index, line.tasks)
+        if line.status == "start":
+            ledger.started(place, line.attempt)
+            if ledger.in_doubt(place) == line.attempt:
+                self._open[stage, place] = line
+            if line.generated_at >= self._since:
+                self._opened.past.add(line)
+        else:
+            ledger.rejected(place, line.attempt)
+            if line.generated_at >= self._since:
+                self._opened.past.drop(line)
+            self._open.pop((stage, place), None)
+
+    def finish(self) -> None:
+        for (stage, _), line in sorted(self._open.items()):
+            self._opened.doubtful[stage].append(line)

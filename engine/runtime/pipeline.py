@@ -1,0 +1,469 @@
+"""A run from opening to summary: `open_run` for those who watch it, `run` for those who wait.
+
+Everything a run starts lives in one task group inside one `async with`; nothing outlives the block.
+The library starts no loop, handles no signal and touches neither logging nor environment of its host.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from engine import settings as settings_
+from engine.core.ledger import Ledger, slot
+from engine.core.retry import policy_of
+from engine.errors import ConfigError, EngineError, ProviderError
+from engine.observe.events import Event, Notice, Observer, RunEnded, RunOpened, fan_out
+from engine.observe.logs import EventLog
+from engine.providers.base import Provider, Response
+from engine.runtime import recovering
+from engine.runtime.admission import Admission, AdmissionView
+from engine.runtime.feeds import Prompts, image_work, metadata_work
+from engine.runtime.opening import STAGES, Opened, open_directory
+from engine.runtime.prompting import choose_prompts
+from engine.runtime.runner import Context, Kit, StageRun, Work
+from engine.runtime.summary import Counts, Summary
+from engine.stages import image as image_stage
+from engine.stages import metadata as metadata_stage
+from engine.store import (
+    PICTURE_THREADS,
+    BadPicture,
+    Offload,
+    RunDir,
+    RunLock,
+    check_handles,
+    check_space,
+    load_manifest,
+    open_writer,
+    quarantine,
+    save_picture,
+    threads,
+)
+from schemas.config import RunConfig
+from schemas.job import Job, Request, Stage
+from schemas.outcome import ErrorKind, Failure
+from schemas.record import Record
+
+RECORDS_HELD_MAX = 64
+"""Settled records that wait for a slow reader before new calls do."""
+GRACE_S = 60.0
+"""How long calls in flight may take to end once a run is left or stopped."""
+WORKERS_MAX = 4096
+BYTES_PER_IMAGE_MIN = {"0.5K": 60_000, "1K": 150_000, "2K": 500_000, "4K": 1_500_000}
+"""The least a picture takes; a disk that cannot even hold this is told before anything is spent."""
+
+Wall = Callable[[], float]
+
+
+class Run:
+    """A run in progress, as `open_run` gives it."""
+
+    def __init__(self, opened: Opened, context: Context, asked: Mapping[Stage, int], wall: Wall) -> None:
+        self._opened = opened
+        self._context = context
+        self._asked = dict(asked)
+        self._wall = wall
+        self._began = anyio.current_time()
+        self._before = {stage: opened.ledgers[stage].attempts for stage in STAGES}
+        self._settled_before = {stage: _settled(opened.ledgers[stage]) for stage in STAGES}
+        self._stages: list[StageRun] = []
+        self._finished = anyio.Event()
+        self._send, self._receive = anyio.create_memory_object_stream[Record](RECORDS_HELD_MAX)
+        self.dir = opened.run
+
+    def __repr__(self) -> str:
+        images = self._opened.ledgers["image"]
+        return f"<Run {self.dir.root} {images!r}{' finished' if self.finished else ''}>"
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is in flight and nothing will be."""
+        return self._finished.is_set()
+
+    async def records(self) -> AsyncIterator[Record]:
+        """Settled records as they come, images and metadata alike. A slow reader slows the run."""
+        async for record in self._receive:
+            yield record
+
+    async def wait(self) -> Summary:
+        """Let the run end without looking at its records."""
+        async for _ in self._receive:
+            pass
+        await self._finished.wait()
+        if self._context.stopped_by == "error" and self._context.error is not None:
+            raise self._context.error
+        return self.summary()
+
+    async def until_finished(self) -> None:
+        """Return when nothing is in flight any more; records must be read, or not be wanted."""
+        await self._finished.wait()
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """No new calls; those in flight end and are kept. Returns at once."""
+        self._context.stop(reason)
+        for stage in self._stages:
+            stage.nudge()
+
+    def quota(self) -> AdmissionView:
+        """What the scheduler knows: requests, rejections, learned limits, money, per model."""
+        return self._context.admission.snapshot()
+
+    def summary(self) -> Summary:
+        """The state of the run as of now."""
+        ledgers, elapsed_s = self._opened.ledgers, max(1e-9, anyio.current_time() - self._began)
+        new_images = _settled(ledgers["image"]) - self._settled_before["image"]
+        error = self._context.error
+        return Summary(
+            run=str(self.dir.root),
+            images=Counts.of(ledgers["image"], self._asked.get("image", 0)),
+            metadata=Counts.of(ledgers["metadata"], self._metadata_asked()),
+            attempts=sum(ledger.attempts for ledger in ledgers.values()),
+            rate_limited=sum(stage.rejected for stage in self._stages),
+            cost_usd=round(sum(ledger.cost_usd for ledger in ledgers.values()), 6),
+            elapsed_s=round(elapsed_s, 3),
+            images_per_s=round(new_images / elapsed_s, 3),
+            stopped_by=self._context.stopped_by,
+            message=str(error) if isinstance(error, EngineError) else None,
+        )
+
+    def _metadata_asked(self) -> int:
+        """Calls that describe every picture there is or may still be."""
+        asked = self._asked.get("metadata", 0)
+        images = self._opened.ledgers["image"]
+        per_image = asked // max(1, self._asked.get("image", 0)) if asked else 0
+        return max(0, asked - per_image * (images.refused + images.failed))
+
+    async def deliver(self, record: Record) -> None:
+        """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""
+        try:
+            await self._send.send(record)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+    def stop_reading(self) -> None:
+        """Records go nowhere from now on; the log has them."""
+        self._receive.close()
+
+    async def drive(self, stages: Iterable[tuple[Kit, AsyncIterator[Work]]], ended: Callable[[Stage], None]) -> None:
+        """Run the stages side by side until all have ended."""
+
+        async def one(stage_run: StageRun, stage: Stage) -> None:
+            try:
+                await stage_run.run()
+            except EngineError as error:
+                self._context.stop("error", error)
+                for other in self._stages:
+                    other.nudge()
+            finally:
+                ended(stage)
+
+        try:
+            async with anyio.create_task_group() as group:
+                for kit, work in stages:
+                    stage_run = StageRun(self._context, kit, work)
+                    self._stages.append(stage_run)
+                    group.start_soon(one, stage_run, kit.stage)
+        finally:
+            self._finished.set()
+            self._send.close()
+
+
+def _settled(ledger: Ledger) -> int:
+    return ledger.ok + ledger.refused + ledger.failed
+
+
+@asynccontextmanager
+async def open_run(
+    out: str | Path | None = None,
+    config: RunConfig | Mapping[str, Any] | str | Path | None = None,
+    *,
+    provider: Provider | None = None,
+    observer: Observer | None = None,
+    prompts: str | Path | None = None,
+    stages: Iterable[Stage] = STAGES,
+    overrides: Mapping[str, Any] | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    redo: str | Collection[str] | None = None,
+    wait_for_day: bool = True,
+    share: float = 1.0,
+    wall: Wall = time.time,
+    rng: random.Random | None = None,
+    offload: Offload | None = None,
+) -> AsyncGenerator[Run]:
+    """Start a run, or take it up where it stopped; the block holds it.
+
+    Args:
+        out: the run directory; `output.output_dir` of the configuration if None.
+        config: a RunConfig, a mapping, or the path of a YAML file; None looks for config/generation_config.yaml.
+        provider: who answers; by default Gemini, with the key of the environment or the .env files.
+        observer: called with every event.
+        prompts: a JSONL, CSV or Parquet file with prompts, instead of the three sources.
+        stages: which of `image` and `metadata` to do.
+        overrides: dotted keys that win over the configuration.
+        base_url, api_key: where and with what to ask; they win over the environment.
+        redo: ask again for all that is `failed` or `refused`, or for the images with these ids.
+        wait_for_day: False ends the run when a daily quota is used up instead of waiting for midnight Pacific.
+        share: the part of every limit this process may use.
+        wall, rng, offload: the clock, the chance and the threads, for tests.
+
+    Leaving the block early stops new calls, lets those in flight end, and leaves a resumable run.
+    Raises ConfigError, RunMismatch, RunLocked, SourceError, StoreError, LogDamaged.
+    """
+    settings = settings_.load(config, overrides=overrides or {})
+    wanted = tuple(stages)
+    if not wanted or any(stage not in STAGES for stage in wanted):
+        raise ConfigError(f"stages is {', '.join(map(str, wanted)) or 'empty'}; choose from image, metadata")
+    resolved = settings.config
+    run = RunDir(Path(out) if out is not None else settings.resolve(resolved.output.output_dir))
+    offload = offload or threads(PICTURE_THREADS)
+    rng = rng or random.Random()
+    async with AsyncExitStack() as stack:
+        manifest = await offload(lambda: load_manifest(run) if run.run_json.exists() else None)
+        run_date = manifest.run_date if manifest is not None else time.strftime("%Y%m%d", time.gmtime(wall()))
+        chosen: Prompts = await offload(lambda: choose_prompts(settings, prompts, run, run_date))
+        if prompts is not None:
+            resolved = resolved.model_copy(
+                update={"generation": resolved.generation.model_copy(update={"num_images": chosen.count})}
+            )
+        if provider is None:
+            provider = await stack.enter_async_context(_gemini(settings, base_url, api_key))
+        stack.enter_context(RunLock(run))
+        opened = await offload(lambda: open_directory(run, manifest, resolved, chosen.fingerprint, wall(), run_date))
+        await offload(lambda: recovering.reopen(opened, redo, wall()))
+        images = opened.ledgers["image"]
+        missing = max(0, chosen.count - _settled(images)) if "image" in wanted else 0
+        await offload(lambda: _preflight(run, resolved, missing))
+        log = EventLog(
+            *([run.events] if resolved.logging.log_to_file else []),
+            *([settings.resolve(resolved.logging.log_file)] if resolved.logging.log_file else []),
+            level=resolved.logging.level,
+        )
+        stack.callback(log.close)
+        emit = _safely(fan_out(log, *([observer] if observer is not None else [])))
+        models = (resolved.generation.model, resolved.metadata.model)
+        admission = Admission(
+            {model: resolved.limits_for(model) for model in models},
+            budget_usd=resolved.budget.usd,
+            spent_usd=sum(ledger.cost_usd for ledger in opened.ledgers.values()),
+            past=opened.past,
+            wall=wall,
+            wait_for_day=wait_for_day,
+            share=share,
+            on_event=emit,
+            jitter=rng.random,
+        )
+        durability = resolved.output.durability
+        logs = {
+            path: await stack.enter_async_context(
+                open_writer(path, durability=durability, offload=_log_offload(offload))
+            )
+            for path in (run.attempts_log, run.images_log, run.metadata_log)
+        }
+        context = Context(
+            provider=provider,
+            admission=admission,
+            attempts=logs[run.attempts_log],
+            policy=policy_of(resolved.rate_limiting),
+            rng=rng,
+            wall=wall,
+            emit=emit,
+            deliver=_nobody,
+            workers_max=min(WORKERS_MAX, resolved.rate_limiting.max_in_flight or WORKERS_MAX),
+        )
+        groups = len(metadata_stage.task_groups(resolved.metadata))
+        asked: dict[Stage, int] = {"image": chosen.count}
+        if "metadata" in wanted:
+            asked["metadata"] = chosen.count * groups
+        the_run = Run(opened, context, asked, wall)
+        context.deliver = the_run.deliver
+        notes = await recovering.settle_doubts(opened, resolved, chosen, logs, context, offload)
+        growth = _Growth()
+        kits = _kits(run, resolved, opened, logs[run.images_log], logs[run.metadata_log], offload, growth)
+        feeds: dict[Stage, AsyncIterator[Work]] = {
+            "image": image_work(resolved, chosen, images),
+            "metadata": metadata_work(
+                resolved, run, images, opened.ledgers["metadata"], chosen.count,
+                still_growing=lambda: growth.growing, grown=lambda: growth.event,
+            ),
+        }  # fmt: skip
+        growth.growing = "image" in wanted
+        emit(
+            RunOpened(
+                out=str(run.root),
+                resumed=opened.resumed,
+                asked={stage: asked[stage] for stage in wanted},
+                settled={stage: _settled(opened.ledgers[stage]) for stage in wanted},
+                notes=(*settings.warnings, *opened.notes, *notes),
+            )
+        )
+
+        async def finish() -> None:
+            await the_run.drive([(kits[stage], feeds[stage]) for stage in wanted], growth.ended)
+            emit(RunEnded(summary=the_run.summary()))
+
+        raised: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_flush, log)
+                group.start_soon(finish)
+                try:
+                    yield the_run
+                except BaseException as error:
+                    raised = error
+                    context.stop("left")
+                    raise
+                the_run.stop_reading()
+                if not the_run.finished:
+                    the_run.stop("left")
+                    with anyio.move_on_after(GRACE_S):
+                        await the_run.until_finished()
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup:
+            if raised is not None and not isinstance(raised, BaseExceptionGroup):
+                raise raised from None  # the caller's own error, not wrapped in our task group
+            raise
+
+
+async def run(
+    config: RunConfig | Mapping[str, Any] | str | Path | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> Summary:
+    """Do a whole run and give its summary. Options as for `open_run`."""
+    async with open_run(out, config, **options) as the_run:
+        return await the_run.wait()
+
+
+class _Growth:
+    """Whether the image log may still grow, and an event for its next line."""
+
+    def __init__(self) -> None:
+        self.growing = True
+        self.event = anyio.Event()
+
+    def grew(self) -> None:
+        event, self.event = self.event, anyio.Event()
+        event.set()
+
+    def ended(self, stage: Stage) -> None:
+        if stage == "image":
+            self.growing = False
+            self.grew()
+
+
+def _kits(
+    run: RunDir, config: RunConfig, opened: Opened, images: Any, metadata: Any, offload: Offload, growth: _Growth
+) -> dict[Stage, Kit]:
+    durability = config.output.durability
+
+    async def keep_picture(job: Job, response: Response) -> dict[str, Any]:
+        picture = response.picture
+        if picture is None:
+            raise ProviderError(ErrorKind.NO_PICTURE, "the answer holds no picture", usage=response.usage)
+        try:
+            asset = await save_picture(
+                run, job.index, job.image_id, picture.data, durability=durability, offload=offload
+            )
+        except BadPicture as bad:
+            raise ProviderError(
+                ErrorKind.BAD_IMAGE, f"the picture is not usable: {bad}", usage=response.usage, bad_bytes=picture.data
+            ) from None
+        return {"asset": asset}
+
+    async def read_answer(job: Job, response: Response) -> dict[str, Any]:
+        return metadata_stage.read_answer(config.metadata, job.tasks, response.text)
+
+    async def keep_aside(job: Job, attempt: int, data: bytes, reason: str) -> None:
+        name = f"{job.image_id}.{job.stage}.{attempt}"
+        await offload(lambda: quarantine(run, name, data, reason))
+
+    def image_ended(record: Record) -> None:
+        ended(record)
+        growth.grew()
+
+    def ended(record: Record) -> None:
+        tasks = getattr(record, "tasks", ())
+        opened.ledgers[record.stage].ended(
+            slot(record.index, tasks), record.job, record.status, record.final, record.attempt, record.cost_usd
+        )
+
+    def unchanged(_request: Request, _previous: Failure) -> dict[str, Any]:
+        return {}
+
+    return {
+        "image": Kit("image", images, keep_picture, image_stage.image_record, unchanged, keep_aside, image_ended),
+        "metadata": Kit(
+            "metadata", metadata, read_answer, metadata_stage.metadata_record, metadata_stage.repair, keep_aside, ended
+        ),
+    }
+
+
+@asynccontextmanager
+async def _gemini(settings: settings_.Settings, base_url: str | None, api_key: str | None) -> AsyncGenerator[Provider]:
+    from engine.providers.gemini import open_gemini  # google-genai costs a second to import
+
+    found = settings_.find_credentials(settings.base_dir, os.environ)
+    config = settings.config
+    key = api_key or (found.key.reveal() if found.key is not None else None)
+    backend = "vertex" if found.vertex else config.generation.backend
+    async with open_gemini(
+        api_key=key,
+        backend=backend,
+        base_url=base_url or found.base_url,
+        project=found.project,
+        location=found.location,
+        transport=config.transport,
+        timeout_s=config.rate_limiting.call_timeout_s,
+    ) as provider:
+        yield provider
+
+
+def _preflight(run: RunDir, config: RunConfig, missing: int) -> None:
+    check_space(run, missing * BYTES_PER_IMAGE_MIN.get(config.generation.resolution, 150_000))
+    check_handles(min(config.rate_limiting.max_in_flight or WORKERS_MAX, max(1, missing)))
+
+
+def _log_offload(offload: Offload) -> Offload | None:
+    """Logs commit on a thread of their own, unless the caller's offload is no thread at all."""
+    from engine.store import inline
+
+    return inline if offload is inline else None
+
+
+def _safely(observer: Observer) -> Callable[[Event], None]:
+    """An observer's fault must not cost a paid-for answer; it is told once and the observer is left alone."""
+    broken = False
+
+    def tell(event: Event) -> None:
+        nonlocal broken
+        if broken:
+            return
+        try:
+            observer(event)
+        except Exception as fault:  # noqa: BLE001 - whatever a caller's observer raises
+            broken = True
+            message = f"an observer failed and is not called any more: {fault!r}"
+            try:
+                observer(Notice(level="error", message=message))
+            except Exception:  # noqa: BLE001
+                return
+
+    return tell
+
+
+async def _flush(log: EventLog) -> None:
+    while True:
+        await anyio.sleep(1.0)
+        log.flush()
+
+
+async def _nobody(_record: Record) -> None:
+    return None

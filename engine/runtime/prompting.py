@@ -1,0 +1,77 @@
+"""Which prompts a run has: the plan made of the three sources, or a file of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import sources
+from engine.core.plan import Plan, build_plan, prompt_at
+from engine.runtime.feeds import Prompts
+from engine.settings import Settings
+from engine.sources.promptfile import PromptFile, open_promptfile
+from engine.store import RunDir
+from schemas.prompt import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPrompts:
+    """The first `count` prompts of a plan."""
+
+    plan: Plan
+    count: int
+    trusted: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        return self.plan.fingerprint
+
+    def at(self, index: int) -> Prompt:
+        return prompt_at(self.plan, index)
+
+    def stream(self) -> Iterator[Prompt]:
+        return (prompt_at(self.plan, i) for i in range(1, self.count + 1))
+
+    def pick(self, indexes: Collection[int]) -> dict[int, Prompt]:
+        return {i: prompt_at(self.plan, i) for i in indexes if i <= self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class FilePrompts:
+    """The rows of a prompt file. Rows already asked are compared one by one, so appending is allowed."""
+
+    file: PromptFile
+    fingerprint: str = "prompt-file"
+    trusted: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.file.count
+
+    def at(self, index: int) -> Prompt:
+        return next(self.file.prompts(start=index))
+
+    def stream(self) -> Iterator[Prompt]:
+        return self.file.prompts()
+
+    def pick(self, indexes: Collection[int]) -> dict[int, Prompt]:
+        if not indexes:
+            return {}
+        last = max(indexes)
+        found: dict[int, Prompt] = {}
+        for prompt in self.file.prompts(start=min(indexes)):
+            if prompt.index in indexes:
+                found[prompt.index] = prompt
+            if prompt.index >= last:
+                break
+        return found
+
+
+def choose_prompts(settings: Settings, path: str | Path | None, run: RunDir, run_date: str) -> Prompts:
+    """The prompts of a configuration. Blocks: sources are read and checked. Raises SourceError."""
+    config = settings.config
+    if path is not None:
+        return FilePrompts(open_promptfile(Path(path), config, run_date))
+    loaded = sources.load(config, settings.base_dir, cache_dir=run.root / "references")
+    return PlannedPrompts(build_plan(config, loaded, run_date), config.generation.num_images)

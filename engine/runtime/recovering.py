@@ -1,0 +1,169 @@
+"""What was left open: calls in doubt after a crash, and settled jobs that are to be asked again.
+
+Both end as log lines, so that nothing but the log has to be believed. A call in doubt whose picture
+is whole on disk is adopted; otherwise it is written down as an attempt that may have been paid, at its
+estimated price, and asked again or, with `in_doubt: skip`, never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.core.ledger import FAILED, NONE, REFUSED, Ledger, slot
+from engine.errors import ConfigError
+from engine.runtime.feeds import Prompts
+from engine.runtime.opening import STAGES, Opened
+from engine.runtime.runner import Context, Log
+from engine.stages.image import image_job, image_record
+from engine.store import Offload, RunDir, Settled, adopt_orphans, read_records
+from engine.store.assets import move_aside
+from engine.store.layout import SUFFIXES
+from engine.store.log import append_lines
+from schemas.config import RunConfig
+from schemas.job import Stage
+from schemas.outcome import Asset, Failure, Usage
+from schemas.record import ImageRecord, MetadataRecord, Record, encode_line
+
+_CODES = {"failed": FAILED, "refused": REFUSED}
+
+
+async def settle_doubts(
+    opened: Opened,
+    config: RunConfig,
+    prompts: Prompts,
+    logs: Mapping[Path, Log],
+    context: Context,
+    offload: Offload,
+) -> list[str]:
+    """Write down what became of the calls in doubt; gives sentences for the user."""
+    run, doubtful = opened.run, opened.doubtful
+    wanted = [(line.index, line.image_id) for line in doubtful["image"]]
+    adoption = await offload(lambda: adopt_orphans(run, wanted))
+    picked = await offload(lambda: prompts.pick({line.index for line in doubtful["image"]}))
+    adopted = 0
+    for line in doubtful["image"]:
+        prompt = picked.get(line.index)
+        job = image_job(config, prompt) if prompt is not None else None
+        if job is None or job.id != line.job:
+            continue  # no longer asked for; the feed says so where it matters
+        asset = adoption.assets.get(line.image_id)
+        adopted += asset is not None
+        record = image_record(job, _doubt(line, config, context.stamp(), asset), {"asset": asset})
+        await logs[run.images_log].append(record)
+        _take(opened.ledgers["image"], record)
+    for line in doubtful["metadata"]:
+        record = MetadataRecord(**_doubt(line, config, context.stamp(), None), tasks=line.tasks)
+        await logs[run.metadata_log].append(record)
+        _take(opened.ledgers["metadata"], record)
+    doubts = sum(map(len, doubtful.values()))
+    if not doubts:
+        return []
+    rest = "are asked again" if config.rate_limiting.in_doubt == "retry" else "are not asked again (in_doubt: skip)"
+    told = [
+        f"{doubts} calls were in flight when the last session died: {adopted} pictures adopted, "
+        f"{doubts - adopted} {rest}"
+    ]
+    if adoption.kept_aside:
+        told.append(f"{len(adoption.kept_aside)} files of broken-off writes moved to {run.quarantine}")
+    return told
+
+
+def _doubt(line: Settled, config: RunConfig, now: str, asset: Asset | None) -> dict[str, Any]:
+    skip = config.rate_limiting.in_doubt == "skip"
+    failure = None
+    if asset is None:
+        failure = Failure(
+            kind="in_doubt", message="the process ended before the answer was kept; it may have been paid"
+        )
+    return {
+        "job": line.job,
+        "status": "ok" if asset is not None else ("failed" if skip else "retry"),
+        "stage": line.stage,
+        "image_id": line.image_id,
+        "index": line.index,
+        "attempt": line.attempt,
+        "final": asset is not None or skip,
+        "generated_at": now,
+        "latency_s": 0.0,
+        "model": line.model,
+        "usage": Usage(),
+        "cost_usd": line.cost_usd,
+        "error": failure,
+        "adopted": asset is not None,
+    }
+
+
+def _take(ledger: Ledger, record: Record) -> None:
+    tasks = getattr(record, "tasks", ())
+    place = slot(record.index, tasks)
+    ledger.ended(place, record.job, record.status, record.final, record.attempt, record.cost_usd)
+
+
+def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> None:
+    """Make settled jobs pending again: by status (`failed`, `refused`), or images by their ids.
+
+    The line comes first, the old picture is moved to quarantine/ after it, so that no line ever points
+    at a picture that is gone; what a crash left between the two is finished here.
+    """
+    run = opened.run
+    if redo is not None:
+        wanted = _CODES.get(redo) if isinstance(redo, str) else None
+        if isinstance(redo, str) and wanted is None:
+            raise ConfigError(f"redo is {redo!r}; choose failed or refused, or give image ids")
+        ids = frozenset(redo) if not isinstance(redo, str) else frozenset[str]()
+        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        paths: dict[Stage, tuple[Path, type[Record]]] = {
+            "image": (run.images_log, ImageRecord),
+            "metadata": (run.metadata_log, MetadataRecord),
+        }
+        found: set[str] = set()
+        for stage in STAGES:
+            path, kind = paths[stage]
+            ledger = opened.ledgers[stage]
+            newest: dict[int, Record] = {}
+            for record in read_records(path, kind):
+                place = slot(record.index, getattr(record, "tasks", ()))
+                by_id = stage == "image" and record.image_id in ids
+                if record.final and ((wanted is not None and ledger.code(place) == wanted) or by_id):
+                    newest[place] = record
+            for record in newest.values():
+                found.add(record.image_id)
+                _append_reopening(path, ledger, record, stamp, redo if isinstance(redo, str) else "rejected")
+        if ids - found:
+            raise ConfigError(f"{run.root}: no image is called {', '.join(sorted(ids - found)[:5])}")
+        opened.notes.append(f"{len(found)} images are asked about again")
+    _clear_reopened(run, opened.ledgers["image"])
+
+
+def _append_reopening(path: Path, ledger: Ledger, record: Record, stamp: str, why: str) -> None:
+    changes: dict[str, Any] = {
+        "status": "retry",
+        "final": False,
+        "generated_at": stamp,
+        "latency_s": 0.0,
+        "usage": Usage(),
+        "cost_usd": 0.0,
+        "error": Failure(kind="redo", message=f"asked again on request ({why})"),
+    }
+    if isinstance(record, ImageRecord):
+        changes["asset"] = None
+    reopened = msgspec.structs.replace(record, **changes)
+    append_lines(path, [encode_line(reopened)])
+    _take(ledger, reopened)
+
+
+def _clear_reopened(run: RunDir, ledger: Ledger) -> None:
+    open_places = {p for p in ledger.reopened if ledger.code(p) == NONE and ledger.in_doubt(p) is None}
+    if not open_places:
+        return
+    ids = {r.index: r.image_id for r in read_records(run.images_log, ImageRecord) if slot(r.index) in open_places}
+    for index, image_id in ids.items():
+        for suffix in SUFFIXES:
+            path = run.image_path(index, image_id, suffix)
+            if path.exists() or path.is_symlink():
+                move_aside(run, path, "redo")

@@ -1,0 +1,333 @@
+"""One runner for every stage: jobs in, settled records out.
+
+    jobs ─ fill ─► WorkQueue ─ schedule ─► Admission ─► worker: start line → call → check → log line
+                       ▲                                   │
+                       └──────── retry, requeue ◄──────────┘
+
+`schedule` is the only task that waits for permission; workers only work, and their number is
+bounded, so a slow disk or a slow reader of the records holds back new calls. Between two awaits the
+world stands still, so the counters need no lock.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+
+from engine.core.cost import estimate_usd, input_tokens_estimate, price
+from engine.core.queue import WorkQueue
+from engine.core.retry import Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
+from engine.errors import ProviderError, StoreError
+from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, StageEnded
+from engine.providers.base import Provider, Response
+from engine.runtime.admission import Admission, Ask, Feedback, Grant, Stopped
+from schemas.job import Job, Request, Stage
+from schemas.outcome import ErrorKind, Failure, Usage
+from schemas.record import Record, Start
+
+FRESH_MAX = 64
+"""Fresh jobs held ready; the rest of the plan stays unread."""
+SAVE_GRACE_S = 30.0
+"""How long a paid-for answer may take to reach the disk once the run is cancelled."""
+
+
+class Log(Protocol):
+    """An append-only log; `append` returns when the line is as durable as was asked."""
+
+    async def append(self, record: msgspec.Struct, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What makes a stage: where its lines go, and how an answer becomes one."""
+
+    stage: Stage
+    log: Log
+    accept: Callable[[Job, Response], Awaitable[dict[str, Any]]]
+    """Check the answer, keep what must be kept, give the record's own fields; or raise ProviderError."""
+    record: Callable[[Job, dict[str, Any], dict[str, Any]], Record]
+    repair: Callable[[Request, Failure], dict[str, Any]]
+    """What changes in the request after a failure worth telling the model."""
+    reject: Callable[[Job, int, bytes, str], Awaitable[None]]
+    """Keep bad bytes aside."""
+    ended: Callable[[Record], None]
+    """Told once the line is on disk, before anybody else."""
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """A job on its way through the runner."""
+
+    job: Job
+    attempt: int
+    """Number of the coming attempt, over all sessions of the run."""
+    tries: int = 1
+    """The same within this session: what the retry policy counts."""
+    turned_away: int = 0
+    """How often a quota turned it away in this session."""
+    previous: Failure | None = None
+
+
+@dataclass(slots=True)
+class Context:
+    """What all stages of a run share."""
+
+    provider: Provider
+    admission: Admission
+    attempts: Log
+    policy: RetryPolicy
+    rng: random.Random
+    wall: Callable[[], float]
+    emit: Callable[[Event], None]
+    deliver: Callable[[Record], Awaitable[None]]
+    workers_max: int
+    stopped_by: str | None = None
+    error: BaseException | None = None
+
+    def stop(self, reason: str, error: BaseException | None = None) -> None:
+        """No new calls; those in flight end. The first reason is the one that is told."""
+        if self.stopped_by is None:
+            self.stopped_by, self.error = reason, error
+        self.admission.close(reason)
+
+    def stamp(self) -> str:
+        """The moment, as log lines have it."""
+        return datetime.fromtimestamp(self.wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class StageRun:
+    """One stage of one run. `await run()` returns when nothing is left or the run was stopped."""
+
+    def __init__(self, context: Context, kit: Kit, jobs: AsyncIterator[Work]) -> None:
+        self._context = context
+        self._kit = kit
+        self._jobs = jobs
+        self._queue: WorkQueue[Work] = WorkQueue(fresh_max=FRESH_MAX, budget=RetryBudget())
+        self._changed = anyio.Event()
+        self._filled = False
+        self._flying = 0
+        self._workers = 0
+        self.counts = {"ok": 0, "refused": 0, "failed": 0}
+        self.attempts = 0
+        self.rejected = 0
+        self.cost_usd = 0.0
+
+    async def run(self) -> None:
+        send, receive = anyio.create_memory_object_stream[tuple[Work, Grant]](0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._fill)
+            async with send, receive:
+                while (work := await self._next()) is not None:
+                    request = work.job.request
+                    try:
+                        grant = await self._context.admission.admit(_ask(request))
+                    except Stopped as stop:
+                        self._context.stop(stop.reason, stop)
+                        break
+                    if self._workers <= self._flying and self._workers < self._context.workers_max:
+                        self._workers += 1
+                        group.start_soon(self._work, receive.clone())
+                    self._flying += 1
+                    try:
+                        await send.send((work, grant))
+                    except BaseException:
+                        self._flying -= 1
+                        self._context.admission.withdraw(grant)
+                        raise
+            self._filled = True
+            await send.aclose()
+            while self._flying:
+                await self._change()
+            group.cancel_scope.cancel()
+        self._context.emit(StageEnded(stage=self._kit.stage, counts=dict(self.counts)))
+
+    def nudge(self) -> None:
+        """Look again whether to go on."""
+        self._tell()
+
+    async def _fill(self) -> None:
+        async for work in self._jobs:
+            while not self._queue.room:
+                await self._change()
+            self._queue.push(work)
+            self._tell()
+        self._filled = True
+        self._tell()
+
+    async def _next(self) -> Work | None:
+        """The next job that is due, or None when no more will come."""
+        while self._context.stopped_by is None:
+            now = anyio.current_time()
+            work = self._queue.pop(now)
+            if work is not None:
+                self._tell()
+                return work
+            due = self._queue.next_moment(now)
+            if due is None and self._filled and not self._flying:
+                return None
+            with anyio.move_on_after(None if due is None else max(0.0, due - now)):
+                await self._change()
+        return None
+
+    def _tell(self) -> None:
+        self._changed.set()
+
+    async def _change(self) -> None:
+        if self._changed.is_set():
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    async def _work(self, receive: Any) -> None:
+        async with receive:
+            async for work, grant in receive:
+                try:
+                    await self._attempt(work, grant)
+                finally:
+                    self._flying -= 1
+                    self._tell()
+
+    async def _attempt(self, work: Work, grant: Grant) -> None:
+        context, job = self._context, work.job
+        request = job.request
+        if work.previous is not None and (changes := self._kit.repair(request, work.previous)):
+            request = msgspec.structs.replace(request, **changes)
+        start = Start(
+            job=job.id, status="start", stage=job.stage, image_id=job.image_id, index=job.index, attempt=work.attempt,
+            generated_at=context.stamp(), model=request.model, cost_usd=estimate_usd(request),
+            tokens=input_tokens_estimate(request), tasks=job.tasks,
+        )  # fmt: skip
+        settled = False
+        try:
+            await context.attempts.append(start)
+            context.emit(AttemptStarted(stage=job.stage, image_id=job.image_id, attempt=work.attempt))
+            began = anyio.current_time()
+            answer: dict[str, Any] = {}
+            response: Response | None = None
+            error: ProviderError | None = None
+            try:
+                response = await context.provider.call(request)
+            except ProviderError as raised:
+                error = raised
+            latency_s = anyio.current_time() - began
+            with anyio.CancelScope(shield=True), anyio.move_on_after(SAVE_GRACE_S):
+                if response is not None:
+                    try:
+                        answer = await self._kit.accept(job, response)
+                    except ProviderError as raised:
+                        error = raised
+                usage = response.usage if response is not None else (error.usage if error is not None else None)
+                cost = price(request.model, usage) if usage is not None else None
+                settled = True
+                context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
+                await self._ended(work, start, error, response, answer, usage, cost, latency_s)
+        except StoreError as broken:
+            context.stop("disk", broken)
+        except Exception as bug:  # noqa: BLE001 - a fault of ours stops the run with its traceback in the events
+            context.emit(
+                Notice(level="error", message=f"internal error: {bug!r}", data={"traceback": traceback.format_exc()})
+            )
+            context.stop("internal", bug)
+        finally:
+            if not settled:
+                context.admission.settle(grant, Feedback(error=None, usage=None, cost_usd=None, latency_s=0.0))
+
+    async def _ended(
+        self,
+        work: Work,
+        start: Start,
+        error: ProviderError | None,
+        response: Response | None,
+        answer: dict[str, Any],
+        usage: Usage | None,
+        cost: float | None,
+        latency_s: float,
+    ) -> None:
+        """Decide what follows, write it down, then tell."""
+        context, job = self._context, work.job
+        failure = None
+        status, final = "ok", True
+        again: Work | None = None
+        at = 0.0
+        if error is not None:
+            failure = Failure(kind=error.kind, message=error.message, http_status=error.http_status)
+            if error.bad_bytes:
+                await self._kit.reject(job, work.attempt, error.bad_bytes, error.message)
+            verdict = decide(
+                context.policy, work.tries, error.kind, error.retry_after_s,
+                now=anyio.current_time(), jitter=context.rng.random(), turned_away=work.turned_away,
+            )  # fmt: skip
+            match verdict:
+                case Requeue(at=at):
+                    await context.attempts.append(
+                        msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
+                    )
+                    self.rejected += 1
+                    context.emit(
+                        Rejected(stage=job.stage, image_id=job.image_id, kind=str(error.kind), message=error.message)
+                    )
+                    self._queue.requeue(msgspec.structs.replace(work, turned_away=work.turned_away + 1), at)
+                    return
+                case Retry(at=at):
+                    status, final = "retry", False
+                    again = msgspec.structs.replace(
+                        work, attempt=work.attempt + 1, tries=work.tries + 1, previous=failure
+                    )
+                case Settle(status=status):
+                    pass
+                case _:
+                    # The far side will answer nothing more: leave the job open for the next session.
+                    await context.attempts.append(
+                        msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
+                    )
+                    self.rejected += 1
+                    context.stop("fatal", error)
+                    return
+        common: dict[str, Any] = {
+            "job": job.id,
+            "status": status,
+            "stage": job.stage,
+            "image_id": job.image_id,
+            "index": job.index,
+            "attempt": work.attempt,
+            "final": final,
+            "generated_at": context.stamp(),
+            "latency_s": round(latency_s, 4),
+            "model": job.request.model,
+            "model_version": response.model_version if response is not None else None,
+            "finish_reason": response.finish_reason
+            if response is not None
+            else (error.finish_reason if error else None),
+            "usage": usage or Usage(),
+            "cost_usd": cost,
+            "error": failure,
+        }
+        record = self._kit.record(job, common, answer)
+        await self._kit.log.append(record)
+        self._kit.ended(record)
+        self.attempts += 1
+        self.cost_usd += cost or 0.0
+        if final:
+            self.counts[status] += 1
+        context.emit(AttemptEnded(record=record))
+        if again is not None:
+            self._queue.retry(again, at)
+        if final:
+            await context.deliver(record)
+
+
+def _ask(request: Request) -> Ask:
+    return Ask(
+        model=request.model,
+        tokens=input_tokens_estimate(request),
+        images=int(request.wants_picture),
+        usd=estimate_usd(request) or 0.0,
+    )
+
+
+__all__ = ["Context", "ErrorKind", "Kit", "Log", "StageRun", "Work"]

@@ -1,0 +1,186 @@
+"""What a run's log says about it: progress, rates, costs and failures, also while it is live.
+
+Reads the committed part of the logs once and nothing else, so the answer is the same for the process
+that writes the run and for one that only looks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.ledger import Ledger, slot
+from engine.errors import ConfigError
+from engine.stages.metadata import task_groups
+from engine.store import Damage, RunDir, Settled, is_live, load_manifest, scan_settled
+from schemas.config import Metadata
+from schemas.job import Stage
+
+RATE_WINDOW_S = 600.0
+
+
+class StageStatus(Struct, frozen=True, kw_only=True):
+    """One stage of a run."""
+
+    asked: int
+    ok: int
+    refused: int
+    failed: int
+    pending: int
+    in_doubt: int
+    """Calls started without an end: in flight in a live run, maybe paid in a dead one."""
+    attempts: int
+    rejected: int
+    """Calls turned away by quotas."""
+    per_minute: float
+    """Settled over the last ten minutes of the log."""
+    left_s: float | None
+    """Forecast at that rate."""
+    cost_usd: float
+    failures: dict[str, int]
+    """By kind, attempts that were tried again among them."""
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The state of a run."""
+
+    run: str
+    run_id: str
+    created_at: str
+    live: bool
+    images: StageStatus
+    metadata: StageStatus
+    cost_usd: float
+    budget_usd: float | None
+    requests_today: dict[str, int]
+    """Calls per model since midnight UTC of the newest line, rejected ones left out."""
+    first_at: str | None
+    last_at: str | None
+    damaged_lines: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return msgspec.to_builtins(self)
+
+
+class _Fold:
+    """One stage's log, folded."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.failures: Counter[str] = Counter()
+        self.rejected = 0
+        self.first_at: str | None = None
+        self.last_at: str | None = None
+        self.settled_at: list[str] = []
+        self._recent_from = ""
+
+    def take(self, line: Settled) -> None:
+        self.ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd)
+        if line.error is not None:
+            self.failures[line.error.kind] += 1
+        if self.first_at is None:
+            self.first_at = line.generated_at
+        self.last_at = line.generated_at
+        if line.final:
+            self.settled_at.append(line.generated_at)
+            if len(self.settled_at) > 200_000:
+                del self.settled_at[:100_000]
+
+    def per_minute(self) -> float:
+        """Over the last ten minutes before the newest line."""
+        if not self.settled_at:
+            return 0.0
+        end = _moment(self.settled_at[-1])
+        count, start = 0, end
+        for at in reversed(self.settled_at):
+            moment = _moment(at)
+            if moment < end - RATE_WINDOW_S:
+                break
+            count, start = count + 1, moment
+        return (count - 1) * 60.0 / (end - start) if count > 1 and end > start else float(count)
+
+
+def _moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+def read_status(root: Path) -> Status:
+    """The status of a run directory. Raises ConfigError when it is none."""
+    run = RunDir(root)
+    if not run.run_json.exists():
+        raise ConfigError(f"{root}: no run here (run.json is missing); give the folder that `groundswell run` wrote to")
+    manifest = load_manifest(run)
+    damaged = 0
+
+    def on_damage(_damage: Damage) -> None:
+        nonlocal damaged
+        damaged += 1
+
+    folds: dict[Stage, _Fold] = {"image": _Fold(), "metadata": _Fold()}
+    paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
+    for stage, path in paths.items():
+        for line in scan_settled(path, on_damage=on_damage):
+            folds[stage].take(line)
+    today: Counter[str] = Counter()
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    for line in scan_settled(run.attempts_log, on_damage=on_damage):
+        fold = folds["metadata" if line.stage == "metadata" else "image"]
+        place = slot(line.index, line.tasks)
+        if line.status == "start":
+            fold.ledger.started(place, line.attempt)
+            today[line.model] += line.generated_at.startswith(day)
+        else:
+            fold.ledger.rejected(place, line.attempt)
+            fold.rejected += 1
+            today[line.model] -= line.generated_at.startswith(day)
+    asked = int(manifest.config.get("generation", {}).get("num_images", 0))
+    images, texts = folds["image"].ledger, folds["metadata"].ledger
+    groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))
+    described = (
+        groups * max(0, asked - images.refused - images.failed) if _wants_metadata(folds["metadata"], run) else 0
+    )
+    marks = [fold for fold in folds.values() if fold.first_at is not None]
+    return Status(
+        run=str(root),
+        run_id=manifest.run_id,
+        created_at=manifest.created_at,
+        live=is_live(run),
+        images=_stage(folds["image"], asked),
+        metadata=_stage(folds["metadata"], described),
+        cost_usd=round(images.cost_usd + texts.cost_usd, 6),
+        budget_usd=manifest.config.get("budget", {}).get("usd"),
+        requests_today={model: n for model, n in today.items() if n},
+        first_at=min((str(fold.first_at) for fold in marks), default=None),
+        last_at=max((str(fold.last_at) for fold in marks), default=None),
+        damaged_lines=damaged,
+    )
+
+
+def _wants_metadata(fold: _Fold, run: RunDir) -> bool:
+    return fold.ledger.attempts > 0 or run.metadata_log.exists()
+
+
+def _stage(fold: _Fold, asked: int) -> StageStatus:
+    ledger = fold.ledger
+    settled = ledger.ok + ledger.refused + ledger.failed
+    pending, rate = max(0, asked - settled), fold.per_minute()
+    return StageStatus(
+        asked=asked,
+        ok=ledger.ok,
+        refused=ledger.refused,
+        failed=ledger.failed,
+        pending=pending,
+        in_doubt=sum(1 for _ in ledger.doubts()),
+        attempts=ledger.attempts,
+        rejected=fold.rejected,
+        per_minute=round(rate, 2),
+        left_s=0.0 if not pending else (round(pending / rate * 60.0, 1) if rate else None),
+        cost_usd=round(ledger.cost_usd, 6),
+        failures=dict(fold.failures.most_common()),
+    )

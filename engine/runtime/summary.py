@@ -1,0 +1,69 @@
+"""What a run came to: the answer of `engine.run`, and of `groundswell run --json` to the letter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.ledger import Ledger
+
+_EXITS = {
+    "budget": 4,
+    "daily_quota": 4,
+    "interrupted": 130,
+    "left": 130,
+    "fatal": 2,
+}
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """One stage, over all sessions of the run. `asked` counts jobs."""
+
+    asked: int = 0
+    ok: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    @classmethod
+    def of(cls, ledger: Ledger, asked: int) -> Counts:
+        return cls(asked=asked, ok=ledger.ok, refused=ledger.refused, failed=ledger.failed)
+
+    @property
+    def settled(self) -> int:
+        return self.ok + self.refused + self.failed
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """The state of a run when a session ended."""
+
+    run: str
+    """The run directory."""
+    images: Counts
+    metadata: Counts
+    attempts: int
+    """Attempts that ended, over all sessions. A call turned away by a quota is none."""
+    rate_limited: int
+    """Calls turned away in this session."""
+    cost_usd: float
+    """What all attempts of the run cost, as far as prices are known."""
+    elapsed_s: float
+    """Of this session."""
+    images_per_s: float
+    """Of this session."""
+    stopped_by: str | None = None
+    """None when everything asked for is settled; else budget, daily_quota, interrupted, fatal, down, disk …"""
+    message: str | None = None
+    """Why it stopped, in a sentence that says what to do next."""
+
+    @property
+    def exit_code(self) -> int:
+        """As the command line documents them."""
+        if self.stopped_by is not None:
+            return _EXITS.get(self.stopped_by, 1)
+        return 3 if self.images.failed or self.metadata.failed else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return msgspec.to_builtins(self)
