@@ -1,0 +1,89 @@
+"""From measurements to flags: thresholds applied to all pictures at once, without looking again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from msgspec import Struct
+
+
+class Thresholds(Struct, frozen=True, kw_only=True):
+    """Where a picture begins to be flagged. Luma runs from 0 to 255, over the picture reduced to about 256 px."""
+
+    blank_std: float = 0.8
+    """Standard deviation of luma, for blank pictures."""
+    blank_chroma: float = 1.5
+    """A blank picture has one colour as well as one tone."""
+    near_blank_std: float = 2.0
+    dark_p99: float = 80.0
+    light_p5: float = 225.0
+    blurred_sharpness: float = 0.35
+    low_entropy_bits: float = 2.0
+    grey_chroma: float = 1.5
+    aspect_tolerance: float = 0.06
+    """How far width / height may be from the aspect ratio asked for."""
+    aspect_extreme: float = 0.35
+    """Shorter over longer side, where none was asked for."""
+    odd_size_factor: float = 2.0
+    """Side length against the median one."""
+    tiny_px: int = 100
+    min_file_bytes: float = 10 * 1024
+
+
+_RATIO = pl.col("width_found") / pl.col("height_found")
+
+
+def _asked_ratio() -> pl.Expr:
+    parts = pl.col("aspect_ratio").str.split(":")
+    return parts.list.get(0, null_on_oob=True).cast(pl.Float64, strict=False) / parts.list.get(
+        1, null_on_oob=True
+    ).cast(pl.Float64, strict=False)
+
+
+def flag_pictures(found: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
+    """`found` of `engine.qa.scan` with the column `flags`: names of `engine.qa.model.FLAGS`, integrity first."""
+    decoded = pl.col("luma_std").is_not_null()
+    blank = decoded & (pl.col("luma_std") < limits.near_blank_std) & (pl.col("entropy_bits") < limits.low_entropy_bits)
+    blank &= (pl.col("luma_std") < limits.blank_std) | (pl.col("sharpness") < 2.0)
+    side = (pl.col("width_found").cast(pl.Float64) * pl.col("height_found")).sqrt()
+    usual = side.median()
+    extreme = pl.min_horizontal("width_found", "height_found") / pl.max_horizontal("width_found", "height_found")
+    asked = _asked_ratio()
+    odd_aspect = (
+        pl.when(asked.is_not_null())
+        .then((_RATIO / asked - 1).abs() > limits.aspect_tolerance)
+        .otherwise(extreme < limits.aspect_extreme)
+    )
+    clear = decoded & ~blank
+    tests: dict[str, pl.Expr] = {
+        "blank": blank,
+        "dark": clear & (pl.col("luma_p99") < limits.dark_p99),
+        "light": clear & (pl.col("luma_p5") > limits.light_p5),
+        "blurred": clear & (pl.col("sharpness") < limits.blurred_sharpness),
+        "low_information": clear & (pl.col("entropy_bits") < limits.low_entropy_bits),
+        "grey": clear & (pl.col("chroma_std") < limits.grey_chroma),
+        "aspect": odd_aspect,
+        "odd_size": (side > usual * limits.odd_size_factor) | (side < usual / limits.odd_size_factor),
+        "tiny": pl.min_horizontal("width_found", "height_found") < limits.tiny_px,
+        "small_file": pl.col("file_bytes").is_between(1, limits.min_file_bytes, closed="left"),
+    }
+    names = [pl.when(test.fill_null(False)).then(pl.lit(name)) for name, test in tests.items()]
+    return found.with_columns(
+        flags=pl.concat_list(pl.col("integrity").fill_null([]), *names).list.drop_nulls(),
+    )
+
+
+def add_flag(frame: pl.DataFrame, name: str, image_ids: list[str] | pl.Series) -> pl.DataFrame:
+    """The flag added to these images."""
+    if len(image_ids) == 0:
+        return frame
+    hit = pl.col("image_id").is_in(pl.Series(image_ids).implode())
+    return frame.with_columns(flags=pl.when(hit).then(pl.concat_list("flags", pl.lit(name))).otherwise(pl.col("flags")))
+
+
+def flag_counts(frame: pl.DataFrame) -> dict[str, int]:
+    """Rows by flag, most frequent first."""
+    counts = frame.select(pl.col("flags").explode()).drop_nulls().to_series().value_counts(sort=True)
+    rows: list[tuple[Any, ...]] = sorted(counts.rows(), key=lambda r: (-r[1], r[0]))
+    return {str(name): int(count) for name, count in rows}

@@ -1,0 +1,83 @@
+"""A whole pass over small runs: what a user reads in report.json."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from engine.errors import StoreError
+from engine.qa import run_qa
+
+
+def test_a_whole_run_is_found_excellent_and_exits_zero(make_run, draw, encode):
+    run = make_run({"generation": {"num_images": 5}})
+    for i in range(1, 6):
+        run.image(i, encode(draw(i)))
+        run.answer(i)
+    report = run_qa(run.root)
+    assert report.summary["total_images"] == report.summary["valid_images"] == 5
+    assert report.summary["dataset_quality"] == "Excellent"
+    assert report.flags == {}
+    assert report.exit_code == 0
+    written = json.loads((run.root / "qa" / "report.json").read_bytes())
+    assert written["captions"] == {"total_files": 5, "coverage_percent": 100.0, "asked": True}
+    assert pl.read_parquet(run.root / "qa" / "images.parquet").height == 5
+
+
+def test_a_run_that_has_not_begun_gives_an_empty_report(make_run):
+    report = run_qa(make_run().root)
+    assert report.summary["total_images"] == 0
+    assert report.exit_code == 0
+
+
+def test_a_directory_without_a_run_is_refused_with_its_name(tmp_path):
+    with pytest.raises(StoreError, match="holds no run"):
+        run_qa(tmp_path)
+
+
+def test_a_damaged_line_is_counted_and_the_others_are_read(make_run, draw, encode):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+    run.write("image", b'{"v":1,"job":"x"\xff torn\n')
+    run.image(2, encode(draw(2)))
+    report = run_qa(run.root)
+    assert report.summary["total_images"] == 2
+    assert report.flags["log_damaged"] == 1
+    assert report.exit_code == 3
+
+
+def test_a_line_that_is_being_written_is_left_alone(make_run, draw, encode):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+    before = (run.root / "log" / "images.jsonl").read_bytes()
+    run.write("image", b'{"v":1,"job":"00')
+    report = run_qa(run.root)
+    assert report.summary["total_images"] == 1
+    assert "log_damaged" not in report.flags
+    assert (run.root / "log" / "images.jsonl").read_bytes() == before + b'{"v":1,"job":"00'
+
+
+def test_the_newest_final_line_of_an_image_counts(make_run, draw, encode):
+    run = make_run()
+    run.image(1, None, status="retry", final=False)
+    run.image(1, None, status="failed")
+    run.image(1, encode(draw(1)), attempt=2)
+    run.image(2, encode(draw(2)))
+    run.image(2, None, status="failed", attempt=2)
+    report = run_qa(run.root)
+    assert report.images["asked"]["ok"] == 1
+    assert report.images["asked"]["failed"] == 1
+    assert report.summary["total_images"] == 1
+
+
+def test_separate_metadata_calls_are_read_as_one_answer(make_run, draw, encode):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+    run.answer(1, tasks=("caption",), labels=None, comments=None)
+    run.answer(1, tasks=("labels",), caption=None, captions=(), comments=None)
+    run.answer(1, tasks=("comments",), caption=None, captions=(), labels=None)
+    report = run_qa(run.root)
+    assert [report.captions["total_files"], report.labels["total_files"], report.comments["total_files"]] == [1, 1, 1]
+    assert report.flags == {}
