@@ -312,7 +312,8 @@ class Quota:
         self.setbacks += 1
         if self.refused_since is None:
             self.refused_since = now
-        self.gate_until = now + self._pause_s(error, jitter)
+        pause_s = self._pause_s(error, jitter)
+        self.gate_until = now + pause_s
         if error.kind is ErrorKind.QUOTA_SPEND:
             pace = self.usd
         elif error.kind is ErrorKind.RATE_LIMITED:
@@ -320,15 +321,14 @@ class Quota:
         else:
             pace = self.requests
         if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
-            pace.learned = told(pace.learned, now, error.quota_limit * self.share)
+            pace.learned = told(pace.learned, now, error.quota_limit * self.share, pause_s=pause_s)
             return
         used = pace.tally.total(now)
         if pace.limit(now) is None:
             if error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
                 return
-        elif self.began_at is None or now - self.began_at < pace.window_s:
-            used = math.inf  # the window has not been ours for long enough to say what it held
-        pace.learned = cut(pace.learned, now, used)
+        whole = self.began_at is not None and now - self.began_at >= pace.window_s
+        pace.learned = cut(pace.learned, now, used, whole=whole, pause_s=pause_s)
 
     def _pause_s(self, error: ProviderError, jitter: float) -> float:
         spend = error.kind is ErrorKind.QUOTA_SPEND

@@ -12,14 +12,18 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-__all__ = ["RETURN_S", "Learned", "cut", "limit_at", "told"]
+__all__ = ["RETURN_S", "Learned", "cut", "limit_at", "return_s", "told"]
 
 RETURN_S = 600.0
 """From a cut until the level that failed is tried again."""
 BLIND = 0.1
 """A cut's depth when the refusal did not say what the limit is."""
+SURE = 0.05
+"""A blind cut's depth when the level that failed is about the one that failed before."""
 NUDGE = 0.03
 """A cut's depth when the refusal named a limit that we had kept: others use the quota too."""
+CONFIRMED = 3.0
+"""A limit that was named twice is probed so much more rarely."""
 TRUST = 0.5
 """However little was accepted, one refusal takes off no more than this part."""
 FLOOR = 0.01
@@ -35,6 +39,7 @@ class Learned(Struct, frozen=True):
     cut_at: float = 0.0
     depth: float = BLIND
     floor: float = 0.0
+    return_s: float = RETURN_S
 
 
 def limit_at(learned: Learned, now: float) -> float | None:
@@ -42,32 +47,48 @@ def limit_at(learned: Learned, now: float) -> float | None:
     ceiling = learned.ceiling
     if ceiling is None:
         return learned.configured
-    x = (now - learned.cut_at) / RETURN_S - 1.0
+    x = (now - learned.cut_at) / learned.return_s - 1.0
     limit = max(learned.floor, ceiling * (1.0 + learned.depth * (x if x > -1.0 else -1.0) ** 3))
     return limit if learned.configured is None or limit < learned.configured else learned.configured
 
 
-def cut(learned: Learned, now: float, used: float) -> Learned:
+def cut(learned: Learned, now: float, used: float, *, whole: bool = True, pause_s: float = 0.0) -> Learned:
     """The limit after a refusal that named none. `used`: what was accepted in the last window.
 
-    What was accepted is evidence too: it places the ceiling when there was no limit yet, or when the
-    limit was far above what the far side took.
+    What was accepted is evidence too. It places the ceiling when there was no limit yet, or when the
+    limit was far above what the far side took (unless the window was not `whole`: others may have used
+    it before us). And while more was accepted than the limit now allows, a refusal is an echo of the
+    time before the last cut, and cuts nothing. `pause_s`: what the refusal costs, see `return_s`.
     """
     current = limit_at(learned, now)
     if current is None:
         ceiling = max(used, 1.0)
-    elif used < current:
-        ceiling = max(used, current * TRUST)
+    elif used > current:
+        return learned
     else:
-        ceiling = current
+        ceiling = max(used, current * TRUST) if whole else current
     floor = learned.floor or FLOOR * (learned.configured or ceiling)
-    return replace(learned, ceiling=max(ceiling, floor), cut_at=now, depth=BLIND, floor=floor)
+    known = learned.ceiling is not None and abs(ceiling - learned.ceiling) <= SURE * learned.ceiling
+    depth = SURE if known and learned.depth <= BLIND else BLIND
+    ceiling = max(ceiling, floor)
+    return replace(learned, ceiling=ceiling, cut_at=now, depth=depth, floor=floor, return_s=return_s(pause_s))
 
 
-def told(learned: Learned, now: float, limit: float) -> Learned:
-    """The limit after a refusal that named it. Obeyed exactly when it is news; probed after `RETURN_S`."""
+def return_s(pause_s: float) -> float:
+    """Until the level that failed is tried again, when a refusal costs a pause of `pause_s`.
+
+    Servers that answer a call too many with a whole minute's pause are probed more rarely.
+    """
+    return RETURN_S * (1.0 + pause_s / 20.0)
+
+
+def told(learned: Learned, now: float, limit: float, *, pause_s: float = 0.0) -> Learned:
+    """The limit after a refusal that named it. Obeyed exactly when it is news; probed much later."""
     current = limit_at(learned, now)
     floor = learned.floor or FLOOR * min(limit, learned.configured or limit)
+    after_s = return_s(pause_s)
     if current is None or limit < current:
-        return replace(learned, ceiling=limit, cut_at=now - RETURN_S, depth=BLIND, floor=floor)
-    return replace(learned, ceiling=current, cut_at=now, depth=NUDGE, floor=floor)
+        if learned.ceiling is not None and abs(limit - learned.ceiling) <= 0.01 * limit:
+            after_s *= CONFIRMED  # the same word twice: probing has little to find
+        return replace(learned, ceiling=limit, cut_at=now - after_s, depth=BLIND, floor=floor, return_s=after_s)
+    return replace(learned, ceiling=current, cut_at=now, depth=NUDGE, floor=floor, return_s=after_s)
