@@ -1,0 +1,58 @@
+"""(b) The plain script: google-genai with its defaults, a semaphore, `open().write()`. As users write it today."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from google import genai
+from google.genai import types
+
+PROMPT = "A vigil at dusk on a square. " * 12
+
+
+async def main() -> None:
+    url, count, warmup, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    kind, concurrency = sys.argv[5], int(sys.argv[6])
+    out.mkdir(parents=True)  # noqa: ASYNC240
+    client = genai.Client(api_key="bench", http_options=types.HttpOptions(base_url=url))
+    gate = asyncio.Semaphore(concurrency)
+    records = []
+
+    async def one(n: int) -> None:
+        async with gate:
+            if kind == "text":
+                response = await client.aio.models.generate_content(
+                    model="gemini-3.1-flash-lite",
+                    contents=PROMPT,
+                    config=types.GenerateContentConfig(response_mime_type="application/json"),
+                )
+                records.append({"n": n, "prompt": PROMPT, **json.loads(response.text or "{}")})
+                return
+            response = await client.aio.models.generate_content(
+                model="gemini-nano-banana-2.1",
+                contents=PROMPT,
+                config=types.GenerateContentConfig(response_modalities=["IMAGE"]),
+            )
+            for part in response.candidates[0].content.parts:  # type: ignore[index, union-attr]
+                if part.inline_data:
+                    with open(out / f"{n}.img", "wb") as file:  # noqa: ASYNC230, PTH123
+                        file.write(part.inline_data.data)  # type: ignore[arg-type]
+                    records.append({"n": n, "prompt": PROMPT})
+
+    await asyncio.gather(*(one(n) for n in range(warmup)))
+    started, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(one(n) for n in range(warmup, warmup + count)))
+    (out / "metadata.json").write_text(json.dumps(records, indent=2))
+    spent, took = time.process_time() - cpu, time.perf_counter() - started
+    await client.aio.aclose()
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"cpu_ms": 1000 * spent / count, "per_s": count / took, "rss_mb": rss}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
