@@ -87,7 +87,7 @@ def show(result: Estimate) -> None:
         pad_edge=False,
         header_style="dim",
     )
-    for heading in ("model", "size", "interactive", "batch", "flex", ""):
+    for heading in ("model", "size", "interactive", "batch", "flex", "ends"):
         prices = heading in {"interactive", "batch", "flex"}
         table.add_column(heading, justify="right" if prices else "left", no_wrap=True)
     for name, size in dict.fromkeys((m.model, m.resolution) for m in result.models):
@@ -97,7 +97,7 @@ def show(result: Estimate) -> None:
             _usd(rows[m].usd_per_image if m in rows else None, unknown="–", digits=4)
             for m in ("standard", "batch", "flex")
         ]
-        table.add_row(name, size or "metadata", *cells, f"ends {first.shutdown}" if first.shutdown else "")
+        table.add_row(name, size or "metadata", *cells, first.shutdown or "")
     console.print(table)
     console.print(f"\nPrices as of {result.prices_as_of}, {result.prices_source}.")
     for remark in result.remarks:
