@@ -320,10 +320,10 @@ class Quota:
             pace = self.pace(dimension_of(error.quota_id))
         else:
             pace = self.requests
-        if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
-            pace.learned = told(pace.learned, now, error.quota_limit * self.share, pause_s=pause_s)
-            return
         used = pace.tally.total(now)
+        if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
+            pace.learned = told(pace.learned, now, error.quota_limit * self.share, used, pause_s=pause_s)
+            return
         if pace.limit(now) is None:
             if error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
                 return
@@ -332,11 +332,17 @@ class Quota:
 
     def _pause_s(self, error: ProviderError, jitter: float) -> float:
         spend = error.kind is ErrorKind.QUOTA_SPEND
-        if error.retry_after_s is not None and error.retry_after_s >= 0.0:
-            return min(error.retry_after_s + GATE_SLACK_S, SPEND_GATE_S_MAX if spend else GATE_S_MAX)
-        first = SPEND_BACKOFF_S if spend else BACKOFF_S
-        longest = min(BACKOFF_S_MAX, first * 2.0 ** min(self.setbacks - 1, 10))
-        return longest * (0.5 + 0.5 * jitter)
+        told = error.retry_after_s
+        # Waits that were named are obeyed; when they prove too short time and again, ours grows beside them.
+        patience = 0 if told is None else 3
+        wait_s = 0.0
+        if self.setbacks > patience:
+            first = SPEND_BACKOFF_S if spend else BACKOFF_S
+            longest = min(BACKOFF_S_MAX, first * 2.0 ** min(self.setbacks - patience - 1, 10))
+            wait_s = longest * (0.5 + 0.5 * jitter)
+        if told is not None:
+            wait_s = max(wait_s, told + GATE_SLACK_S)
+        return min(wait_s, SPEND_GATE_S_MAX if spend else GATE_S_MAX)
 
     def pace(self, dimension: str) -> Pace:
         """The pace of a dimension by its name: requests, tokens, images, usd."""

@@ -10,20 +10,21 @@ spent close under the real limit, and a limit that was raised is found.
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 __all__ = ["RETURN_S", "Learned", "cut", "limit_at", "return_s", "told"]
 
 RETURN_S = 600.0
 """From a cut until the level that failed is tried again."""
+RETURN_S_MAX = 1800.0
+"""However dear a refusal is: a limit that was raised must be found within the hour."""
 BLIND = 0.1
 """A cut's depth when the refusal did not say what the limit is."""
 SURE = 0.05
 """A blind cut's depth when the level that failed is about the one that failed before."""
 NUDGE = 0.03
 """A cut's depth when the refusal named a limit that we had kept: others use the quota too."""
-CONFIRMED = 3.0
-"""A limit that was named twice is probed so much more rarely."""
+TOLD_RETURN_S_MAX = 1200.0
+"""A limit that was named twice is taken as true for at most so long."""
 TRUST = 0.5
 """However little was accepted, one refusal takes off no more than this part."""
 FLOOR = 0.01
@@ -40,6 +41,8 @@ class Learned(Struct, frozen=True):
     depth: float = BLIND
     floor: float = 0.0
     return_s: float = RETURN_S
+    flat: bool = False
+    """Named twice: kept exactly until `return_s` is over, then probed."""
 
 
 def limit_at(learned: Learned, now: float) -> float | None:
@@ -48,7 +51,8 @@ def limit_at(learned: Learned, now: float) -> float | None:
     if ceiling is None:
         return learned.configured
     x = (now - learned.cut_at) / learned.return_s - 1.0
-    limit = max(learned.floor, ceiling * (1.0 + learned.depth * (x if x > -1.0 else -1.0) ** 3))
+    lowest = 0.0 if learned.flat else -1.0
+    limit = max(learned.floor, ceiling * (1.0 + learned.depth * (x if x > lowest else lowest) ** 3))
     return limit if learned.configured is None or limit < learned.configured else learned.configured
 
 
@@ -71,7 +75,7 @@ def cut(learned: Learned, now: float, used: float, *, whole: bool = True, pause_
     known = learned.ceiling is not None and abs(ceiling - learned.ceiling) <= SURE * learned.ceiling
     depth = SURE if known and learned.depth <= BLIND else BLIND
     ceiling = max(ceiling, floor)
-    return replace(learned, ceiling=ceiling, cut_at=now, depth=depth, floor=floor, return_s=return_s(pause_s))
+    return Learned(learned.configured, ceiling, now, depth, floor, return_s(pause_s))
 
 
 def return_s(pause_s: float) -> float:
@@ -79,16 +83,21 @@ def return_s(pause_s: float) -> float:
 
     Servers that answer a call too many with a whole minute's pause are probed more rarely.
     """
-    return RETURN_S * (1.0 + pause_s / 20.0)
+    return min(RETURN_S_MAX, RETURN_S * (1.0 + pause_s / 20.0))
 
 
-def told(learned: Learned, now: float, limit: float, *, pause_s: float = 0.0) -> Learned:
-    """The limit after a refusal that named it. Obeyed exactly when it is news; probed much later."""
+def told(learned: Learned, now: float, limit: float, used: float = 0.0, *, pause_s: float = 0.0) -> Learned:
+    """The limit after a refusal that named it. Obeyed exactly when it is news; probed much later.
+
+    A limit that we had kept is left a little, since others use the quota too; unless it is an echo.
+    """
     current = limit_at(learned, now)
     floor = learned.floor or FLOOR * min(limit, learned.configured or limit)
-    after_s = return_s(pause_s)
+    after_s = min(TOLD_RETURN_S_MAX, return_s(pause_s))
     if current is None or limit < current:
-        if learned.ceiling is not None and abs(limit - learned.ceiling) <= 0.01 * limit:
-            after_s *= CONFIRMED  # the same word twice: probing has little to find
-        return replace(learned, ceiling=limit, cut_at=now - after_s, depth=BLIND, floor=floor, return_s=after_s)
-    return replace(learned, ceiling=current, cut_at=now, depth=NUDGE, floor=floor, return_s=after_s)
+        again = learned.ceiling is not None and abs(limit - learned.ceiling) <= 0.01 * limit
+        since = now if again else now - after_s
+        return Learned(learned.configured, limit, since, BLIND, floor, after_s, again)
+    if used > current:
+        return learned
+    return Learned(learned.configured, current, now, NUDGE, floor, after_s)
