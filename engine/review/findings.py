@@ -45,5 +45,5 @@ class Findings(Struct, frozen=True, kw_only=True):
 def read_findings(qa: Path) -> Findings:
     """The findings in the QA folder of a run."""
     if not qa.is_dir():
-        return Findings(problem="QA has not run yet; `groundswell qa` adds its findings here")
-    return Findings(problem="QA has not run yet; `groundswell qa` adds its findings here")
+        return Findings(problem="QA has not run yet; its findings show here after groundswell qa")
+    return Findings(problem="QA has not run yet; its findings show here after groundswell qa")

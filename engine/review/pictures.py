@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 import warnings
 from contextlib import suppress
@@ -47,7 +48,8 @@ def read_inside(root: Path, relative: str) -> bytes:
         # O_NONBLOCK: a named pipe in the place of a picture must not hold a thread for ever.
         fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with os.fdopen(fd, "rb") as file:
-            if os.fstat(fd).st_size > BYTES_MAX:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > BYTES_MAX:
                 raise PictureMissing(relative)
             return file.read()
     except OSError as error:

@@ -31,7 +31,7 @@ def drawn(index: int, size_px: int) -> bytes:
     return out.getvalue()
 
 
-def image_record(index: int, asset: Asset, **changes: object) -> ImageRecord:
+def image_record(index: int, picture: Asset | None, **changes: object) -> ImageRecord:
     """An image line as the engine writes it."""
     theme = THEMES[index % len(THEMES)]
     record = ImageRecord(
@@ -62,7 +62,7 @@ def image_record(index: int, asset: Asset, **changes: object) -> ImageRecord:
         complexity="medium",
         aspect_ratio="1:1",
         resolution="1K",
-        asset=asset,
+        asset=picture,
     )
     return msgspec.structs.replace(record, **changes)
 

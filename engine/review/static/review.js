@@ -23,8 +23,8 @@ function h(tag, properties = {}, ...children) {
 }
 
 /** Text that somebody else wrote: in its own direction, unable to reorder what is around it. */
-const said = (text, tag = "span", properties = {}) => {
-  const element = h(tag, properties, String(text));
+const said = (text, tag = "span", properties = {}, ...more) => {
+  const element = h(tag, properties, String(text), ...more);
   element.classList.add("said");
   element.dir = "auto";
   return element;
@@ -321,10 +321,10 @@ const keys = {
 function chordOf(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return null;
   if (/^Digit\d$/.test(event.code)) {
-    // A digit row without digits (AZERTY) still means the digit, unless the sign itself is a key here.
-    const digit = event.code.slice(5);
-    if (keys.actionOf(event.key) && !/\d/.test(event.key) && event.key !== "=") return event.key;
-    return event.shiftKey && !/^\d$/.test(event.key) ? `Shift+${digit}` : /^\d$/.test(event.key) && event.shiftKey ? digit : digit;
+    // By place, not by sign: a French digit row writes digits only with Shift.
+    const chord = `${event.shiftKey ? "Shift+" : ""}${event.code.slice(5)}`;
+    if (keys.capture || keys.actionOf(chord) || !keys.actionOf(event.key)) return chord;
+    return event.key;
   }
   if (event.key === " ") return "Space";
   if (event.key.length === 1) return event.key.toLowerCase();
@@ -764,7 +764,7 @@ function verdict() {
     setKeys(button, status);
   }
   const back = $("#verdict .undo");
-  back.replaceChildren("Undo", keyHint("undo") ?? "");
+  back.replaceChildren(h("span", { ariaHidden: "true", className: "sign" }, "↶"), h("span", { className: "word" }, "Undo"), keyHint("undo") ?? "");
   setKeys(back, "undo");
 }
 
@@ -775,7 +775,7 @@ const setKeys = (element, action) => element.setAttribute("aria-keyshortcuts", k
 function panel() {
   const { shown } = state;
   const box = $("#panel");
-  box.replaceChildren(...[questions(), tags(), findings(), twins(), prompt(shown), caption(shown), labels(shown), comments(shown), notes(), others(shown), details(shown)].filter(Boolean));
+  box.replaceChildren(...[questions(), tags(), findings(), twins(), others(shown), prompt(shown), caption(shown), labels(shown), comments(shown), notes(), sources(shown), details(shown)].filter(Boolean));
   box.scrollTop = 0;
 }
 
@@ -813,7 +813,7 @@ function tags() {
   const own = h("input", { type: "text", maxLength: 64, placeholder: "other …", ariaLabel: "Add a tag of your own", on: { keydown: (event) => event.key === "Enter" && event.target.value.trim() && tag(event.target.value.trim()) } });
   return h("section", { ariaLabel: "What is wrong", id: "tags" }, h("h2", {}, "What is wrong"),
     h("div", { className: "chips" }, known.map((name, i) =>
-      said(name, "button", { type: "button", "aria-pressed": String(state.draft.tags.includes(name)), title: i < 8 && keys.first(`tag${i + 1}`) ? keySign(keys.first(`tag${i + 1}`)) : "", on: { click: () => tag(name) } })), own));
+      said(name, "button", { type: "button", "aria-pressed": String(state.draft.tags.includes(name)), on: { click: () => tag(name) } }, i < 8 ? keyHint(`tag${i + 1}`) : null)), own));
 }
 
 function tag(name) {
@@ -842,11 +842,18 @@ const SOURCES = { atropia: "News", demographics: "People", visual_reference: "Vi
 
 function prompt(shown) {
   const known = Object.keys(SOURCES).filter((name) => shown.source_data[name]);
-  const further = Object.fromEntries(Object.entries(shown.source_data).filter(([name]) => !(name in SOURCES)));
   return section("Prompt", themeName(shown.theme),
     h("p", { className: "prompt said", dir: "auto" }, traced(shown.prompt, shown.source_data)),
+    known.length ? h("p", { className: "legend muted" }, known.map((name) => [h("mark", { className: name }, SOURCES[name]), " "])) : null);
+}
+
+function sources(shown) {
+  const known = Object.keys(SOURCES).filter((name) => shown.source_data[name]);
+  const further = Object.fromEntries(Object.entries(shown.source_data).filter(([name]) => !(name in SOURCES)));
+  if (!Object.keys(shown.source_data).length) return null;
+  return section("Sources of the prompt", null,
     known.map((name) => h("div", { className: `source ${name}` }, h("h3", {}, SOURCES[name]), pairs(shown.source_data[name]))),
-    Object.keys(further).length ? h("div", { className: "source" }, h("h3", {}, "Further columns"), pairs(further)) : null);
+    Object.keys(further).length ? h("div", { className: "source" }, h("h3", {}, known.length ? "Further columns" : "Columns"), pairs(further)) : null);
 }
 
 /** All texts in a value, with the names of where they stand. */
@@ -911,7 +918,7 @@ function labels(shown) {
       marked();
     });
     marked();
-    return [said(plain(category), "dt"), h("dd", {}, field)];
+    return h("div", {}, said(plain(category), "dt"), h("dd", {}, field));
   });
   return section("Labels", [keyHint("editLabels") ?? ""], h("dl", { className: "labels", id: "labels" }, rows));
 }
