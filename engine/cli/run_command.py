@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -134,6 +135,10 @@ def check_afterwards(out: Path, config: Any) -> int:
     logs = [p for p in (out / "log" / "images.jsonl", out / "log" / "metadata.jsonl") if p.exists()]
     if report.exists() and all(p.stat().st_mtime_ns <= report.stat().st_mtime_ns for p in logs):
         return 0
-    from engine.cli.qa_command import check
+    from engine.cli.qa_command import summary
+    from engine.qa.model import Options
+    from engine.qa.run import run_qa
 
-    return check(out, config)
+    found = run_qa(out, options=Options(config=config))
+    sys.stderr.write(summary(found, out))
+    return found.exit_code

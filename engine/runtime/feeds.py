@@ -6,7 +6,7 @@ they skip what is done.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +20,13 @@ from engine.runtime.runner import Work
 from engine.stages.image import image_job
 from engine.stages.metadata import metadata_jobs, task_groups
 from engine.store import RunDir, follow
-from engine.store.scan import FOLLOW_BYTES_MAX
 from schemas.config import RunConfig
 from schemas.job import Job
 from schemas.prompt import Prompt
 from schemas.record import ImageRecord
 
+CHUNK_BYTES = 1 << 20
+"""Of the image log, read at a time."""
 BREATH = 500
 """Skipped items between two looks at the loop."""
 
@@ -62,7 +63,7 @@ def _work(ledger: Ledger, job: Job) -> Work:
     return Work(job=job, attempt=ledger.last_attempt(slot(job.index, job.tasks)) + 1)
 
 
-async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncIterator[Work]:
+async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncGenerator[Work]:
     """Image jobs that are not settled. Raises RunMismatch where a settled place now asks something else."""
     indexes: Iterable[int | Prompt] = range(1, prompts.count + 1) if prompts.trusted else prompts.stream()
     for n, item in enumerate(indexes):
@@ -102,7 +103,7 @@ async def metadata_work(
     *,
     still_growing: Callable[[], bool],
     grown: Callable[[], anyio.Event],
-) -> AsyncIterator[Work]:
+) -> AsyncGenerator[Work]:
     """Metadata jobs for the pictures in the image log, following it while it grows.
 
     A picture that was made anew after it had been described is described again.
@@ -111,15 +112,20 @@ async def metadata_work(
     read = msgspec.json.Decoder(ImageRecord).decode
     groups = task_groups(config.metadata)
     offset = skipped = 0
+    # The ledger knows all lines up to here. A later line is visible before its ledger entry is made, and is
+    # the newest of its job: no picture is made twice in one session.
+    folded = run.images_log.stat().st_size
     while True:
         growing, event = still_growing(), grown()
-        lines, offset = follow(run.images_log, offset, limit_bytes=FOLLOW_BYTES_MAX // 8)
+        known = offset < folded
+        limit_bytes = min(CHUNK_BYTES, folded - offset) if known else CHUNK_BYTES
+        lines, offset = follow(run.images_log, offset, limit_bytes=limit_bytes)
         for line in lines:
             seen = look(line)
             if seen.status != "ok" or not seen.final or seen.index > index_max:
                 continue
             place = slot(seen.index)
-            if images.code(place) != OK or seen.attempt < images.last_attempt(place):
+            if known and (images.code(place) != OK or seen.attempt < images.last_attempt(place)):
                 continue  # made anew since, or about to be
             redone = place in images.reopened
             if not redone and all(ledger.settled(slot(seen.index, tasks)) for tasks in groups):

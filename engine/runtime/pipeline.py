@@ -87,10 +87,9 @@ class Run:
         """Nothing is in flight and nothing will be."""
         return self._finished.is_set()
 
-    async def records(self) -> AsyncIterator[Record]:
+    def records(self) -> AsyncIterator[Record]:
         """Settled records as they come, images and metadata alike. A slow reader slows the run."""
-        async for record in self._receive:
-            yield record
+        return self._receive
 
     async def wait(self) -> Summary:
         """Let the run end without looking at its records."""
@@ -147,11 +146,16 @@ class Run:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
+    def close(self) -> None:
+        """Let go of the stream of records."""
+        self._send.close()
+        self._receive.close()
+
     def stop_reading(self) -> None:
         """Records go nowhere from now on; the log has them."""
         self._receive.close()
 
-    async def drive(self, stages: Iterable[tuple[Kit, AsyncIterator[Work]]], ended: Callable[[Stage], None]) -> None:
+    async def drive(self, stages: Iterable[tuple[Kit, AsyncGenerator[Work]]], ended: Callable[[Stage], None]) -> None:
         """Run the stages side by side until all have ended."""
 
         async def one(stage_run: StageRun, stage: Stage) -> None:
@@ -283,11 +287,12 @@ async def open_run(
         if "metadata" in wanted:
             asked["metadata"] = chosen.count * groups
         the_run = Run(opened, context, asked, wall)
+        stack.callback(the_run.close)
         context.deliver = the_run.deliver
         notes = await recovering.settle_doubts(opened, resolved, chosen, logs, context, offload)
         growth = _Growth()
         kits = _kits(run, resolved, opened, logs[run.images_log], logs[run.metadata_log], offload, growth)
-        feeds: dict[Stage, AsyncIterator[Work]] = {
+        feeds: dict[Stage, AsyncGenerator[Work]] = {
             "image": image_work(resolved, chosen, images),
             "metadata": metadata_work(
                 resolved, run, images, opened.ledgers["metadata"], chosen.count,

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import anyio
+import anyio.abc
 import msgspec
 
 from engine.core.cost import estimate_usd, input_tokens_estimate, price
@@ -34,8 +36,6 @@ from schemas.record import Record, Start
 
 FRESH_MAX = 64
 """Fresh jobs held ready; the rest of the plan stays unread."""
-SAVE_GRACE_S = 30.0
-"""How long a paid-for answer may take to reach the disk once the run is cancelled."""
 
 
 class Log(Protocol):
@@ -104,7 +104,7 @@ class Context:
 class StageRun:
     """One stage of one run. `await run()` returns when nothing is left or the run was stopped."""
 
-    def __init__(self, context: Context, kit: Kit, jobs: AsyncIterator[Work]) -> None:
+    def __init__(self, context: Context, kit: Kit, jobs: AsyncGenerator[Work]) -> None:
         self._context = context
         self._kit = kit
         self._jobs = jobs
@@ -120,19 +120,18 @@ class StageRun:
 
     async def run(self) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[Work, Grant]](0)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._fill)
-            async with send, receive:
+        with send, receive:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._fill)
                 while (work := await self._next()) is not None:
-                    request = work.job.request
                     try:
-                        grant = await self._context.admission.admit(_ask(request))
+                        grant = await self._context.admission.admit(_ask(work.job.request))
                     except Stopped as stop:
                         self._context.stop(stop.reason, stop)
                         break
                     if self._workers <= self._flying and self._workers < self._context.workers_max:
                         self._workers += 1
-                        group.start_soon(self._work, receive.clone())
+                        group.start_soon(self._work, receive)
                     self._flying += 1
                     try:
                         await send.send((work, grant))
@@ -140,11 +139,9 @@ class StageRun:
                         self._flying -= 1
                         self._context.admission.withdraw(grant)
                         raise
-            self._filled = True
-            await send.aclose()
-            while self._flying:
-                await self._change()
-            group.cancel_scope.cancel()
+                while self._flying:
+                    await self._change()
+                group.cancel_scope.cancel()
         self._context.emit(StageEnded(stage=self._kit.stage, counts=dict(self.counts)))
 
     def nudge(self) -> None:
@@ -152,11 +149,12 @@ class StageRun:
         self._tell()
 
     async def _fill(self) -> None:
-        async for work in self._jobs:
-            while not self._queue.room:
-                await self._change()
-            self._queue.push(work)
-            self._tell()
+        async with aclosing(self._jobs) as jobs:
+            async for work in jobs:
+                while not self._queue.room:
+                    await self._change()
+                self._queue.push(work)
+                self._tell()
         self._filled = True
         self._tell()
 
@@ -183,14 +181,13 @@ class StageRun:
             self._changed = anyio.Event()
         await self._changed.wait()
 
-    async def _work(self, receive: Any) -> None:
-        async with receive:
-            async for work, grant in receive:
-                try:
-                    await self._attempt(work, grant)
-                finally:
-                    self._flying -= 1
-                    self._tell()
+    async def _work(self, receive: anyio.abc.ObjectReceiveStream[tuple[Work, Grant]]) -> None:
+        async for work, grant in receive:
+            try:
+                await self._attempt(work, grant)
+            finally:
+                self._flying -= 1
+                self._tell()
 
     async def _attempt(self, work: Work, grant: Grant) -> None:
         context, job = self._context, work.job
@@ -210,12 +207,14 @@ class StageRun:
             answer: dict[str, Any] = {}
             response: Response | None = None
             error: ProviderError | None = None
+            record: Record | None = None
             try:
                 response = await context.provider.call(request)
             except ProviderError as raised:
                 error = raised
             latency_s = anyio.current_time() - began
-            with anyio.CancelScope(shield=True), anyio.move_on_after(SAVE_GRACE_S):
+            # A paid-for answer reaches the disk even when the run is cancelled meanwhile.
+            with anyio.CancelScope(shield=True):
                 if response is not None:
                     try:
                         answer = await self._kit.accept(job, response)
@@ -225,7 +224,9 @@ class StageRun:
                 cost = price(request.model, usage) if usage is not None else None
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
-                await self._ended(work, start, error, response, answer, usage, cost, latency_s)
+                record = await self._ended(work, start, error, response, answer, usage, cost, latency_s)
+            if record is not None and record.final:
+                await context.deliver(record)
         except StoreError as broken:
             context.stop("disk", broken)
         except Exception as bug:  # noqa: BLE001 - a fault of ours stops the run with its traceback in the events
@@ -247,8 +248,8 @@ class StageRun:
         usage: Usage | None,
         cost: float | None,
         latency_s: float,
-    ) -> None:
-        """Decide what follows, write it down, then tell."""
+    ) -> Record | None:
+        """Decide what follows, write it down, then tell. None when the call was no attempt."""
         context, job = self._context, work.job
         failure = None
         status, final = "ok", True
@@ -272,7 +273,7 @@ class StageRun:
                         Rejected(stage=job.stage, image_id=job.image_id, kind=str(error.kind), message=error.message)
                     )
                     self._queue.requeue(msgspec.structs.replace(work, turned_away=work.turned_away + 1), at)
-                    return
+                    return None
                 case Retry(at=at):
                     status, final = "retry", False
                     again = msgspec.structs.replace(
@@ -287,7 +288,7 @@ class StageRun:
                     )
                     self.rejected += 1
                     context.stop("fatal", error)
-                    return
+                    return None
         common: dict[str, Any] = {
             "job": job.id,
             "status": status,
@@ -317,8 +318,7 @@ class StageRun:
         context.emit(AttemptEnded(record=record))
         if again is not None:
             self._queue.retry(again, at)
-        if final:
-            await context.deliver(record)
+        return record
 
 
 def _ask(request: Request) -> Ask:
