@@ -87,6 +87,7 @@ class LogWriter:
         self._queue: deque[_Batch] = deque()
         self._gate = threading.Lock()  # protects the handle, `end` and the order of batches
         self._error: StoreError | None = None
+        self._told = False
         self._closed = False
         self._dirty = False
         self._cancel_sync: Callable[[], None] | None = None
@@ -110,8 +111,7 @@ class LogWriter:
         """
         if self._closed:
             raise RuntimeError(f"{self.path}: append to a closed log")
-        if self._error is not None:
-            raise _again(self._error)
+        self._raise_if(self._error)
         line = encode_line(record)
         batch = self._open
         leads = batch is None or batch.full
@@ -124,26 +124,27 @@ class LogWriter:
             await self._lead(batch)
         else:
             await batch.done.wait()
-        if batch.error is not None:
-            raise _again(batch.error)
+        self._raise_if(batch.error)
 
     async def aclose(self) -> None:
         """Wait for what is under way, sync what is not yet, close the file. Idempotent.
 
-        Raises StoreError if that last sync is what fails; a refusal that an append already raised is
-        not raised again.
+        Raises StoreError if that last sync is what fails, or a late one that no append has told of.
         """
         if self._closed:
             return
         self._closed = True
-        told = self._error is not None
         with anyio.CancelScope(shield=True):
             if self._last is not None:
                 await self._last.done.wait()
-                told = told or self._last.error is not None
             await self._offload(self._close)
-        if self._error is not None and not told:
-            raise _again(self._error)
+        if not self._told:
+            self._raise_if(self._error)
+
+    def _raise_if(self, error: StoreError | None) -> None:
+        if error is not None:
+            self._told = True
+            raise _again(error)
 
     async def _lead(self, batch: _Batch) -> None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -64,7 +64,7 @@ def inspect(
     Of each good line, `each` gets its `Settled`, and `seen` its offset and its bytes without newline.
     `kind` is what the log's lines must be able to be read as, if they are of another sort.
     """
-    decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
+    decode = cast("Callable[[bytes], Any]", msgspec.json.Decoder(kind).decode)
     good, good_end, end = 0, 0, 0
     bad: list[Damage] = []
     bad_before_good = 0
