@@ -29,6 +29,8 @@ class News(Struct, frozen=True, kw_only=True):
     """Where, with its preposition: "in the Market District"."""
     issue: str = ""
     """What it is about, to follow "over" or "about": "fuel prices"."""
+    cause: str = ""
+    """The issue with its preposition: "over unpaid wages", "for fair elections"."""
     demand: str = ""
     """What is asked for, to follow "for" or "demanding": "free and fair elections"."""
     actor: str = ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from engine.core.context import Person
 from engine.core.sampling import Chance
-from engine.core.wording import article, clipped, readable
+from engine.core.wording import clipped, readable, with_article
 
 WORK: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "manager": ("manager", ("in a dark office jacket", "with reading glasses pushed up")),
@@ -101,10 +102,9 @@ def _age_words(person: Person, chance: Chance) -> str | None:
 def _traits(person: Person, categories: frozenset[str]) -> list[str]:
     traits: list[str] = []
     if "education_level" in categories and person.education_level:
-        known = _EDUCATION.get(person.education_level.lower())
-        traits.append(known or f"with {clipped(readable(person.education_level), 4)} schooling")
+        traits.append(_schooling(person.education_level))
     if "urban_rural" in categories and person.setting:
-        traits.append(_HOMES.get(person.setting.lower(), f"from {clipped(readable(person.setting), 4)} surroundings"))
+        traits.append(_home(person.setting))
     if "household_composition" in categories and person.household_size:
         size = person.household_size
         head = "who heads" if person.household_composition == "head" and size > 1 else "from"
@@ -113,36 +113,51 @@ def _traits(person: Person, categories: frozenset[str]) -> list[str]:
     return traits
 
 
+@lru_cache(maxsize=512)
+def _schooling(level: str) -> str:
+    return _EDUCATION.get(level.lower()) or f"with {clipped(readable(level), 4)} schooling"
+
+
+@lru_cache(maxsize=512)
+def _home(setting: str) -> str:
+    return _HOMES.get(setting.lower()) or f"from {clipped(readable(setting), 4)} surroundings"
+
+
+@lru_cache(maxsize=512)
+def _occupied(occupation: str) -> str:
+    """A user's own word for an occupation, as a noun: "bakers" reads "baker"."""
+    words = clipped(readable(occupation).lower(), 4)
+    return words.removesuffix("s") if words.endswith("ers") else words
+
+
 def described(person: Person, categories: frozenset[str], chance: Chance, *, dress: bool, traits: int) -> str:
     """One person in a few words, saying only what the categories allow; "" if they allow nothing."""
-    gender = person.gender.lower() if person.gender and "gender" in categories else None
-    noun, dresses = {"female": "woman", "male": "man"}.get(gender or "", "person"), ()
-    knows_work = "occupation" in categories and (person.work or person.occupation)
-    if knows_work:
-        noun, dresses = WORK.get(person.work or "", (clipped(readable(person.occupation or ""), 4), ()))
+    gender = person.gender.lower() if person.gender and "gender" in categories else ""
+    noun = sex = _NOUNS.get(gender, "person")
+    dresses: tuple[str, ...] = ()
+    works = "occupation" in categories and bool(person.work or person.occupation)
+    if works:
+        noun, dresses = WORK.get(person.work or "") or (_occupied(person.occupation or person.work or ""), ())
         if gender == "male":
             dresses = _MALE_DRESS.get(person.work or "", dresses)
-    words = f"{article(noun)} {noun}"
+    words = with_article(noun)
     years = _age_words(person, chance) if "age_group" in categories else None
     if years:
-        words += f" in { ({'female': 'her', 'male': 'his'}.get(gender or '', 'their')) } {years}"
-    elif gender and knows_work:
-        words = (
-            f"{'a woman' if gender == 'female' else 'a man'} who works as {words}"
-            if noun not in _NO_JOBS
-            else f"{'a woman' if gender == 'female' else 'a man'}, {words}"
-        )
+        words += f" in {_THEIR.get(gender, 'their')} {years}"
+    elif works and sex != "person":
+        words = f"a {sex}, {words}," if noun in _NO_JOBS else f"a {sex} who works as {words}"
     extra: list[str] = []
     if dress and dresses:
         extra.append(chance.pick(dresses))
-    known = _traits(person, categories)
-    if traits and known:
-        extra += chance.some(known, traits)
-    if not extra and words == "a person":
-        return ""
-    return words + "".join(f" {e}" if n == 0 else f", {e}" for n, e in enumerate(extra))
+    if traits:
+        extra += chance.some(_traits(person, categories), traits)
+    if not extra:
+        return "" if words == "a person" else words.rstrip(",")
+    return f"{words} {', '.join(extra)}"
 
 
+_NOUNS: Final = {"female": "woman", "male": "man"}
+_THEIR: Final = {"female": "her", "male": "his"}
 _NO_JOBS: Final = frozenset(["student", "homemaker", "pensioner", "jobseeker", "resident"])
 
 
@@ -166,7 +181,8 @@ def crowd_mix(
 
 def as_source_data(people: Sequence[Person], categories: frozenset[str]) -> dict[str, Any]:
     """Plain JSON values: the first person's facts with the original's keys, further people under `others`."""
-    told = [_facts(person, categories) for person in people]
+    keys = _keys(categories)
+    told = [_facts(person, keys) for person in people]
     return {**told[0], "others": told[1:]} if told else {}
 
 
@@ -180,9 +196,15 @@ _SAID_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _facts(person: Person, categories: frozenset[str]) -> dict[str, Any]:
+def _facts(person: Person, keys: Sequence[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {"profile_id": person.profile_id}
-    for category, keys in _SAID_BY.items():
-        if category in categories:
-            facts.update({key: value for key in keys if (value := getattr(person, key)) is not None})
+    for key in keys:
+        value = getattr(person, key)
+        if value is not None:
+            facts[key] = value
     return facts
+
+
+@lru_cache(maxsize=64)
+def _keys(categories: frozenset[str]) -> tuple[str, ...]:
+    return tuple(key for category, keys in _SAID_BY.items() if category in categories for key in keys)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from engine.core.sampling import Chance
-from engine.core.scenes import Form, Setting, Theme, noun_phrase
+from engine.core.scenes import Setting, Theme, noun_phrase
 from engine.core.wording import article
 
 _KINDS: Sequence[tuple[re.Pattern[str], tuple[str, ...]]] = (
@@ -44,11 +44,11 @@ _HOLDS = (
     "passed between two hands",
 )
 _INNER = (
-    Form("a crowd with raised hands", ""),
-    Form("linked arms in a long row", ""),
-    Form("a hand-painted banner above a crowd", ""),
-    Form("empty chairs in a circle with one sign", ""),
-    Form("a megaphone in front of a crowd", ""),
+    "a crowd with raised hands",
+    "linked arms in a long row",
+    "a hand-painted banner above a crowd",
+    "empty chairs in a circle around one sign",
+    "a megaphone in front of a crowd",
 )
 
 
@@ -66,13 +66,13 @@ def artefact(theme: Theme, setting: Setting, chance: Chance) -> str:
 def device(theme: Theme, setting: Setting, chance: Chance) -> str:
     """What carries it and where: a phone held up in a real place, or on its own."""
     if setting.digital:
-        return f"a phone {chance.pick(_HOLDS)}, its screen filled by"
-    return f"a phone held up {setting.where}, its screen filled by"
+        return f"a phone {chance.pick(_HOLDS)}"
+    return f"a phone held up {setting.where}"
 
 
-def picture_in_post(theme: Theme, chance: Chance) -> str:
+def picture_in_post(theme: Theme, form: int) -> str:
     """The event the post shows, with its article."""
-    return chance.pick(_INNER if theme.digital else theme.forms).name
+    return _INNER[form % len(_INNER)] if theme.digital else theme.forms[form % len(theme.forms)].name
 
 
 def surroundings(theme: Theme, setting: Setting, chance: Chance) -> str:

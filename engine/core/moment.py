@@ -13,11 +13,12 @@ from engine.core.wording import with_article
 SEASONS: Final = ("winter", "spring", "summer", "autumn")
 
 _WEATHER: Final = {
-    "winter": ("cold and clear", "overcast and cold", "grey with light snowfall", "damp and foggy"),
-    "spring": ("mild and sunny", "bright after a shower", "breezy with quick clouds", "drizzly"),
-    "summer": ("hot and cloudless", "warm and hazy", "sultry before a storm", "warm with a light wind"),
-    "autumn": ("cool and golden", "rainy", "windy with low clouds", "misty"),
+    "winter": (("cold", " with a clear sky"), ("overcast", ""), ("grey", " with light snowfall"), ("foggy", "")),
+    "spring": (("mild", " with a clear sky"), ("fresh", " after a shower"), ("breezy", ""), ("drizzly", "")),
+    "summer": (("hot", " under a cloudless sky"), ("hazy", ""), ("sultry", ""), ("warm", " with a light wind")),
+    "autumn": (("cool", " with a clear sky"), ("rainy", ""), ("windy", " with low clouds"), ("misty", "")),
 }
+"""Per season: what stands before it, and what follows the time of day."""
 
 _TIMES: Final = ("dawn", "morning", "midday", "afternoon", "dusk", "night")
 
@@ -37,22 +38,7 @@ _VEILED: Final = {
     "dusk": "lamps glow early in the blue-grey air",
     "night": "lamps make wide halos in the dark air",
 }
-_OPEN_SKY: Final = frozenset(
-    [
-        "cold and clear",
-        "mild and sunny",
-        "hot and cloudless",
-        "cool and golden",
-        "warm with a light wind",
-        "bright after a shower",
-    ]
-)
-_BY_DAY_ONLY: Final = {
-    "mild and sunny": "mild and clear",
-    "hot and cloudless": "warm and cloudless",
-    "cool and golden": "cool and clear",
-    "bright after a shower": "clear after a shower",
-}
+_CLEAR: Final = re.compile(r"clear|cloudless|shower|light wind")
 
 TIME_WORDS: Final = re.compile(
     r"\b(?:dawn|sunrise|mornings?|noon|midday|afternoons?|dusk|sunset|twilight|evenings?|nights?|nighttime|night-time"
@@ -70,18 +56,16 @@ class Moment(Struct, frozen=True):
 
     season: str
     time: str
-    weather: str
+    brief: str
+    """With its article: "a mild spring morning"."""
+    named: str
+    """The same in full: "a mild spring morning with a clear sky"."""
     light: str
 
     @property
     def sentence(self) -> str:
-        """ "It is a mild and sunny spring morning; clean morning light falls from one side"."""
+        """ "It is a mild spring morning with a clear sky; clean morning light falls from one side"."""
         return f"It is {self.named}; {self.light}"
-
-    @property
-    def named(self) -> str:
-        """ "a mild and sunny spring morning"."""
-        return with_article(f"{self.weather} {self.season} {self.time}")
 
 
 def season_of(date: str | None) -> str | None:
@@ -93,11 +77,9 @@ def season_of(date: str | None) -> str | None:
 
 def moment(i: int, seed: int, date: str | None) -> Moment:
     """The moment of prompt i: the season of the news date, times of day in equal shares."""
-    chance = Chance(seed, "moment", i)
     season = season_of(date) or SEASONS[stratified(i, len(SEASONS), seed, "season")]
     time = _TIMES[stratified(i, len(_TIMES), seed, "time")]
-    weather = chance.pick(_WEATHER[season])
-    light = (_LIGHT if weather in _OPEN_SKY else _VEILED)[time]
-    if time in ("dusk", "night", "dawn"):
-        weather = _BY_DAY_ONLY.get(weather, weather)
-    return Moment(season, time, weather, light)
+    before, after = Chance(seed, "moment", i).pick(_WEATHER[season])
+    light = (_LIGHT if _CLEAR.search(after) else _VEILED)[time]
+    brief = f"{with_article(before)} {season} {time}"
+    return Moment(season, time, brief, brief + after, light)

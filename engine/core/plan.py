@@ -27,7 +27,8 @@ from schemas.prompt import Prompt, Reference
 GRAMMAR: Final = 1
 """Counts up when the same configuration would give other prompts."""
 
-_CUE_WORDS: Final = {"simple": 0, "medium": 18, "complex": 32}
+_CUE_WORDS: Final = {"simple": 0, "medium": 16, "complex": 32}
+_PLACE_WORDS: Final = 8
 _SLOGANS: Final = ("Hear Our Voice", "Together For Change", "We Deserve Better", "Listen To Us")
 
 
@@ -93,7 +94,7 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
         themes=tuple(theme(name) for name in dict.fromkeys(prompts.themes)),
         settings=tuple(setting(name) for name in dict.fromkeys(prompts.settings)),
         news=sources.news,
-        spoken=tuple(_spoken(item, silenced, prompts.include_demographics) for item in sources.news),
+        spoken=tuple(_spoken(item, silenced) for item in sources.news),
         guides=sources.references,
         cues=tuple(_cue(guide, silenced, cue_words) for guide in sources.references),
         people=sources.people,
@@ -112,9 +113,10 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
     news, guide = plan.news[chosen.news], plan.guides[chosen.guide]
     theme_ = plan.themes[chosen.theme]
     drawn = share(n, CROWD_SIZES[plan.complexity], seed, "crowd-size")
-    points = range(drawn.first, drawn.first + drawn.count)
+    points = range(drawn.first, drawn.first + drawn.points)
     seats = dict.fromkeys(plan.people.locate(golden(point, seed, "people")) for point in points)
     people = [plan.people.person(k) for k in seats] if plan.categories else []
+    pictures = _pictures(plan, chosen.guide)
     pair = chosen.theme * len(plan.settings) + chosen.setting
     scene = Scene(
         style=plan.style,
@@ -122,8 +124,9 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
         theme=theme_,
         setting=plan.settings[chosen.setting],
         news=plan.spoken[chosen.news],
-        guide=guide,
+        graphic=guide.kind == "graphic",
         cue=plan.cues[chosen.guide],
+        pictures=len(pictures),
         people=people,
         categories=plan.categories,
         moment=moment(n, seed, news.date) if plan.temporal else None,
@@ -142,7 +145,7 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
             "theme": theme_.key,
             "setting": scene.setting.key,
         },
-        references=_pictures(plan, chosen.guide),
+        references=pictures,
     )
 
 
@@ -161,18 +164,23 @@ def _sayable(text: str, silenced: Sequence[re.Pattern[str]]) -> bool:
     return not any(pattern.search(text) for pattern in silenced)
 
 
-def _spoken(item: News, silenced: Sequence[re.Pattern[str]], demographics: bool) -> News:
+def _spoken(item: News, silenced: Sequence[re.Pattern[str]]) -> News:
     """The item with what the switches forbid taken out, and every gap filled."""
-    slogans = tuple(s for s in item.slogans if _sayable(s, silenced) and len(s.split()) <= 4) or _SLOGANS
-    issue = clipped(item.issue, 10)
-    place = clipped(item.place or f"in {item.location}", 10) if item.place or item.location else "somewhere"
+    issue = clipped(item.issue, _PLACE_WORDS)
+    known = bool(issue) and _sayable(issue, silenced)
+    place = clipped(item.place or (f"in {item.location}" if item.location else ""), _PLACE_WORDS)
     return msgspec.structs.replace(
         item,
-        issue=issue if issue and _sayable(issue, silenced) else "matters of public concern",
+        issue=issue if known else "matters of public concern",
+        cause=clipped(item.cause or f"over {issue}", _PLACE_WORDS) if known else "over matters of public concern",
         demand=clipped(item.demand, 12) if _sayable(item.demand, silenced) else "",
-        actor=clipped(item.actor, 10) if _sayable(item.actor, silenced) else "",
-        place=place,
-        slogans=slogans,
+        actor=clipped(item.actor, 8) if _sayable(item.actor, silenced) else "",
+        place=place
+        if "Atropia" in place
+        else f"{place}, Atropia"
+        if place and _sayable(place, silenced)
+        else "in Atropia",
+        slogans=tuple(s for s in item.slogans if _sayable(s, silenced) and len(s.split()) <= 4) or _SLOGANS,
     )
 
 

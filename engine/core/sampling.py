@@ -23,6 +23,7 @@ GOLDEN64 = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio, odd: its multiples modulo 2**64 are a low-discrepancy sequence."""
 
 _ROUNDS = 4
+_SMALL = 64
 
 
 def digest(seed: int, domain: str, i: int) -> int:
@@ -65,10 +66,20 @@ def _round_keys(seed: int, domain: str) -> tuple[int, ...]:
     return tuple(bits >> 64 * r & MASK64 for r in range(_ROUNDS))
 
 
+@lru_cache(maxsize=4096)
+def _shuffled(n: int, seed: int, domain: str, tweak: int) -> tuple[int, ...]:
+    """All of a short shuffle at once: neighbours in the stream ask for its other places next."""
+    return tuple(Chance(seed, domain, tweak).some(range(n), n))
+
+
 def permuted(i: int, n: int, seed: int, domain: str, tweak: int = 0) -> int:
-    """Where a shuffle of range(n) puts i. Another tweak is another shuffle."""
-    if n == 1:
-        return 0
+    """Where a shuffle of range(n) puts i. Another tweak is another shuffle.
+
+    Short ranges are shuffled whole; long ones go through a Feistel network, so that any place is
+    found without the others.
+    """
+    if n <= _SMALL:
+        return _shuffled(n, seed, domain, tweak)[i]
     half = ((n - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
     keys = _round_keys(seed, domain)
@@ -99,7 +110,7 @@ class Share(NamedTuple):
     """Consecutive points of one long sequence."""
 
     first: int
-    count: int
+    points: int
 
 
 @lru_cache(maxsize=8)

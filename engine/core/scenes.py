@@ -22,7 +22,7 @@ class Form(Struct, frozen=True):
     """With its article, to follow "shows" or "of"."""
     action: str
     """What people do, a whole sentence without its stop."""
-    crowds: tuple[str, ...] = ("Several hundred people", "About a hundred people", "A dense crowd")
+    crowds: tuple[str, ...] = ("Several hundred people", "About a hundred people", "A few dozen people")
 
 
 class Theme(Struct, frozen=True):
@@ -52,9 +52,9 @@ _DIGITAL = re.compile(
     re.IGNORECASE,
 )
 
-_MANY = ("Several hundred people", "A dense crowd", "Perhaps a thousand people", "Row upon row of people")
-_SOME = ("A few dozen people", "About a hundred people", "Several dozen people", "A loose crowd")
-_FEW = ("A dozen people", "A small circle of people", "Some twenty people")
+_MANY = ("Several hundred people", "Hundreds of people", "Perhaps a thousand people", "Row upon row of people")
+_SOME = ("A few dozen people", "About a hundred people", "Several dozen people", "Forty or fifty people")
+_FEW = ("A dozen people", "Eight or ten people", "Some twenty people")
 _RESOLVE = ("determined and calm", "proud and peaceful", "serious but hopeful", "defiant yet orderly")
 _WARMTH = ("warm and neighbourly", "hopeful and relaxed", "attentive and friendly", "quietly optimistic")
 
@@ -138,7 +138,7 @@ _THEMES: Mapping[str, tuple[tuple[str, ...], tuple[Form, ...]]] = {
 
 _SETTINGS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "urban_city_center": (
-        "on a broad avenue in the city centre",
+        "on a broad city-centre avenue",
         (
             "tiled shopfronts and tram wires recede between stone apartment blocks",
             "a tram waits beside café awnings and tall office fronts",
@@ -238,7 +238,7 @@ def _key(name: str) -> str:
 
 def noun_phrase(name: str) -> str:
     """A user's own name with the article English wants, as far as its ending tells."""
-    words = clipped(readable(name), 8) or "gathering"
+    words = clipped(readable(name), 6) or "gathering"
     first, last = words.split()[0], words.split()[-1].lower()
     plural = last.endswith("s") and not last.endswith(("ss", "us", "is"))
     if first.lower() in _ARTICLES or plural or _NOT_COUNTED.search(last):
@@ -267,7 +267,7 @@ def setting(name: str) -> Setting:
     known = _SETTINGS.get(_key(name))
     if known is not None:
         return Setting(name, *known)
-    words = clipped(readable(name), 8) or "an open place"
+    words = clipped(readable(name), 6) or "an open place"
     if is_digital(name):
         return Setting(name, words, (), (), digital=True)
     if words.split()[0].lower() not in _PREPOSITIONS:

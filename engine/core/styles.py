@@ -9,11 +9,11 @@ from msgspec import Struct
 
 
 class Style(Struct, frozen=True):
-    """The vocabulary of one style. Openings follow "A" and lead to "of"."""
+    """The vocabulary of one style. With their article, leading to "shows"."""
 
     openings: tuple[str, ...]
     screens: tuple[str, ...]
-    """Openings for a scene on a phone or a poster; with their article, leading to "of"."""
+    """Openings for a scene on a phone or a poster; with their article, leading to "shows"."""
     light: tuple[str, ...]
     """Light to name when no time of day is told."""
     finishes: tuple[str, ...]
@@ -28,7 +28,7 @@ STYLES: Final[Mapping[str, Style]] = {
             "A true-to-life eye-level photograph on a 35mm lens",
             "A realistic medium shot on a 50mm lens",
             "A realistic high-angle photograph on a 28mm lens",
-            "A true-to-life photograph with an 85mm lens from across the way",
+            "A true-to-life photograph on an 85mm lens, taken from across the way,",
         ),
         screens=(
             "A realistic close-up photograph on an 85mm lens",
@@ -49,7 +49,7 @@ STYLES: Final[Mapping[str, Style]] = {
     "artistic": Style(
         openings=(
             "An expressive gouache painting in a wide composition",
-            "A bold linocut print in three colours, seen from a low viewpoint",
+            "A bold linocut print in three colours, from a low viewpoint,",
             "A loose oil painting with a deep diagonal composition",
             "A watercolour and ink drawing from a raised viewpoint",
             "A layered paper-collage illustration in close framing",
@@ -61,7 +61,7 @@ STYLES: Final[Mapping[str, Style]] = {
         ),
         light=("broad, simplified light", "soft, diffuse light", "strong contrast of light and dark"),
         finishes=(
-            "Brushwork stays visible, shapes are simplified and a limited palette of ochre, teal and brick red holds it together",
+            "Brushwork stays visible, shapes are simple and a palette of ochre, teal and brick red holds it together",
             "Edges are rough, colour lies in flat planes and rhythm matters more than detail",
             "The palette is warm and restrained, and repeated shapes lead the eye through the crowd",
         ),
@@ -97,9 +97,9 @@ STYLES: Final[Mapping[str, Style]] = {
     "photojournalistic": Style(
         openings=(
             "A wide photojournalistic photograph on a 24mm lens",
-            "A photojournalistic telephoto shot on a 200mm lens with compressed depth",
-            "A photojournalistic medium shot on a 35mm lens, close to the action",
-            "A photojournalistic photograph on a 70mm lens, shot over heads from a kerb",
+            "A photojournalistic telephoto shot on a 200mm lens",
+            "A photojournalistic medium shot on a 35mm lens, close to the action,",
+            "A photojournalistic photograph on a 70mm lens, shot over heads,",
             "A low-angle photojournalistic photograph on a 20mm lens",
         ),
         screens=(

@@ -7,18 +7,18 @@ names, news and guides hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from engine.core.context import Guide, News, Person
+from engine.core.context import News, Person
 from engine.core.crowd import crowd_mix
 from engine.core.digital import artefact, device, picture_in_post, surroundings
 from engine.core.moment import Moment
-from engine.core.sampling import Chance
+from engine.core.sampling import Chance, stratified
 from engine.core.scenes import Setting, Theme
-from engine.core.styles import STYLES
+from engine.core.styles import STYLES, Style
 from engine.core.wording import listed, sentence, word_count
 
 FICTIONAL: Final = "Everyone and every place is fictional; no real people, logos or flags."
@@ -26,7 +26,7 @@ FICTIONAL: Final = "Everyone and every place is fictional; no real people, logos
 WORDS: Final = {"simple": (30, 60), "medium": (60, 140), "complex": (120, 220)}
 """Fewest and most words per complexity, the closing sentence included."""
 
-CROWD_SIZES: Final = {"simple": (2, 3), "medium": (3, 4, 5, 6), "complex": (3, 4, 5, 6)}
+CROWD_SIZES: Final = {"simple": (2,), "medium": (3, 4, 5, 6), "complex": (3, 4, 5, 6)}
 """How many people are drawn for one prompt."""
 
 
@@ -38,179 +38,203 @@ class Scene(Struct, frozen=True, kw_only=True):
     theme: Theme
     setting: Setting
     news: News
-    guide: Guide | None
+    graphic: bool
+    """Whether the guide describes a designed image."""
     cue: str
     """The guide in words that may be said; "" if nothing is left of it."""
+    pictures: int
+    """How many reference pictures are sent along."""
     people: Sequence[Person]
     categories: frozenset[str]
     moment: Moment | None
     form: int
     """Which of the theme's forms."""
 
+    @property
+    def digital(self) -> bool:
+        return self.theme.digital or self.setting.digital
+
 
 class _Part(NamedTuple):
     rank: int
-    """0 is always said; higher ones as long as there is room."""
+    """0 is always said; others in this order as long as there is room."""
     text: str
+    shorter: Callable[[], str] | None = None
+    """Said instead when there is no room for the text."""
 
 
 def compose(scene: Scene, seed: int, i: int) -> str:
     """The prompt: one paragraph, within the range of its complexity."""
-    digital = scene.theme.digital or scene.setting.digital
-    parts = _digital(scene, seed, i) if digital else _physical(scene, seed, i)
-    return _fitted(parts, *WORDS[scene.complexity])
+    parts = _digital(scene, seed, i) if scene.digital else _physical(scene, seed, i)
+    return _fitted(parts, WORDS[scene.complexity][1])
 
 
-def _fitted(parts: Sequence[_Part], words_min: int, words_max: int) -> str:
+def _fitted(parts: Sequence[_Part], words_max: int) -> str:
     """Parts by rank as long as they fit; the order of reading stays."""
-    closing = word_count(FICTIONAL)
-    kept: set[int] = set()
-    total = closing
+    room = words_max - _CLOSING_WORDS
+    kept: dict[int, str] = {}
     for n in sorted(range(len(parts)), key=lambda n: parts[n].rank):
-        words = word_count(parts[n].text)
-        if words and (total + words <= words_max or parts[n].rank == 0):
-            kept.add(n)
-            total += words
-    return " ".join([sentence(parts[n].text) for n in sorted(kept)] + [FICTIONAL])
+        part = parts[n]
+        text, words = part.text, word_count(part.text)
+        if words > room and part.shorter is not None:
+            text = part.shorter()
+            words = word_count(text)
+        if words and (words <= room or part.rank == 0):
+            kept[n] = text
+            room -= words
+    return " ".join([*(sentence(kept[n]) for n in sorted(kept)), FICTIONAL])
+
+
+_CLOSING_WORDS: Final = word_count(FICTIONAL)
 
 
 def _physical(scene: Scene, seed: int, i: int) -> list[_Part]:
     look, frame = Chance(seed, "look", i), Chance(seed, "frame", i)
-    style = STYLES[scene.style]
+    style, news = STYLES[scene.style], scene.news
     form = scene.theme.forms[scene.form % len(scene.theme.forms)]
-    simple, complex_ = scene.complexity == "simple", scene.complexity == "complex"
-    opening = f"{look.pick(style.openings)} of {form.name} over {scene.news.issue} {scene.setting.where} {scene.news.place}, Atropia"
-    light = look.pick(style.light)
-    if scene.moment is None and not simple:
-        opening += f", in {light}"
-    crowd = frame.pick(form.crowds)
-    mood = frame.pick(scene.theme.moods)
+    lens = style.openings[stratified(i, len(style.openings), seed, "opening")]
+    size = frame.pick(form.crowds)
+    mood = f"The mood is {frame.pick(scene.theme.moods)}"
+    placards = _placards(scene, Chance(seed, "placards", i))
+    crowd = _Part(3, _crowd(scene, size, seed, i), lambda: _crowd(scene, size, seed, i, brief=True))
+    if scene.complexity == "simple":
+        opening = f"{lens} shows {form.name} {news.cause} {scene.setting.where} in Atropia"
+        crowd = crowd._replace(rank=2)
+        return [_Part(0, opening), crowd, _when(scene, look, style), _Part(4, placards), _Part(5, mood)]
+    opening = f"{lens} shows {form.name} {news.cause} {scene.setting.where} {news.place}"
+    ranks = look.some((6, 7, 8, 9, 10), 5)
     parts = [
         _Part(0, opening),
-        _Part(1 if scene.people else 2, _crowd(scene, crowd, Chance(seed, "crowd", i))),
-        _Part(4, form.action) if not simple else _Part(3, f"The mood is {mood}"),
-        _Part(3 if not simple else 5, _placards(scene, Chance(seed, "placards", i))),
+        _Part(ranks[0], _story(scene, frame)),
+        crowd,
+        _Part(ranks[1], form.action),
+        _Part(5, placards),
+        _when(scene, look, style),
+        _Part(ranks[2], f"Behind them, {frame.pick(scene.setting.backdrops)}"),
+        _Part(1, _cue(scene)),
+        _Part(1, _copying(scene)),
+        _Part(ranks[3], mood),
+        _Part(ranks[4], look.pick(style.finishes)),
     ]
-    if scene.moment is not None:
-        parts.append(_Part(2, f"It is {scene.moment.named}" if simple else scene.moment.sentence))
-    elif simple:
-        parts.append(_Part(4, f"The picture has {light}"))
-    if simple:
-        return parts
-    parts += [
-        _Part(7, f"Behind them, {frame.pick(scene.setting.backdrops)}"),
-        _Part(5, _cue(scene, frame)),
-        _Part(6, f"The mood is {mood}"),
-        _Part(8, look.pick(style.finishes)),
-    ]
-    if complex_:
-        parts[4:4] = [_Part(2, _story(scene, frame))]
-        parts += [
-            _Part(9, f"In the foreground, {frame.pick(scene.setting.foregrounds)}"),
-            _Part(8, look.pick(style.details)),
-        ]
+    if scene.complexity == "complex":
+        parts.insert(7, _Part(11, f"In the foreground, {frame.pick(scene.setting.foregrounds)}"))
+        parts.append(_Part(12, look.pick(style.details)))
     return parts
 
 
 def _digital(scene: Scene, seed: int, i: int) -> list[_Part]:
     look, frame = Chance(seed, "look", i), Chance(seed, "frame", i)
-    style = STYLES[scene.style]
-    simple, complex_ = scene.complexity == "simple", scene.complexity == "complex"
+    style, news = STYLES[scene.style], scene.news
     thing = artefact(scene.theme, scene.setting, frame)
     carrier = device(scene.theme, scene.setting, frame)
-    opening = f"{look.pick(style.screens)} of {carrier} {thing} about {scene.news.issue} {scene.news.place}, Atropia"
-    light = look.pick(style.light)
-    shown = picture_in_post(scene.theme, frame)
-    slogan = Chance(seed, "placards", i).pick(scene.news.slogans)
+    lens = style.screens[stratified(i, len(style.screens), seed, "screen")]
+    shown = picture_in_post(scene.theme, scene.form)
+    slogan = Chance(seed, "placards", i).pick(news.slogans)
+    around = surroundings(scene.theme, scene.setting, frame)
+    people = _Part(3, _profiles(scene, seed, i), lambda: _profiles(scene, seed, i, brief=True))
+    if scene.complexity == "simple":
+        opening = f"{lens} shows {carrier}, {thing} about {news.issue} in Atropia on its screen"
+        headline = _Part(4, f'The headline reads "{slogan}"')
+        return [_Part(0, opening), headline, people._replace(rank=2), _when(scene, look, style), _Part(5, around)]
+    opening = f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}"
+    ranks = look.some((6, 7, 8, 9), 4)
     parts = [
         _Part(0, opening),
-        _Part(3, f'It shows {shown} under the headline "{slogan}"'),
-        _Part(1, _profiles(scene, Chance(seed, "crowd", i))),
+        _Part(4, f'The post shows {shown} under the headline "{slogan}"'),
+        _Part(ranks[0], _story(scene, frame)),
+        people,
+        _Part(5, around),
+        _when(scene, look, style),
+        _Part(1, _cue(scene)),
+        _Part(1, _copying(scene)),
+        _Part(ranks[1], "Apart from the headline, text is reduced to soft grey lines"),
+        _Part(ranks[2], f"The tone of the post is {frame.pick(scene.theme.moods)}"),
+        _Part(ranks[3], look.pick(style.finishes)),
     ]
-    if scene.moment is not None:
-        when = f"{scene.moment.named}" if simple else f"{scene.moment.named}, and {scene.moment.light}"
-        parts.append(_Part(2, f"Around the screen it is {when}"))
-    elif not simple:
-        parts.append(_Part(2, f"The screen is lit by {light}"))
-    around = surroundings(scene.theme, scene.setting, frame)
-    if simple:
-        return [*parts, _Part(4, around)]
-    parts += [
-        _Part(4, around),
-        _Part(5, _cue(scene, frame)),
-        _Part(6, "Apart from the headline, text is reduced to soft grey lines"),
-        _Part(8, look.pick(style.finishes)),
-        _Part(7, f"The tone of the post is {frame.pick(scene.theme.moods)}"),
-    ]
-    if complex_:
-        parts[3:3] = [_Part(2, _story(scene, frame))]
-        parts += [
-            _Part(8, "A thumb rests at the edge of the glass, and faint fingerprints catch the light"),
-            _Part(9, look.pick(style.details)),
-        ]
+    if scene.complexity == "complex":
+        parts.append(_Part(10, "A thumb rests at the edge of the glass, and faint fingerprints show on it"))
+        parts.append(_Part(11, look.pick(style.details)))
     return parts
 
 
-def _crowd(scene: Scene, crowd: str, chance: Chance) -> str:
-    phrases = _phrases(scene, chance)
-    if not phrases:
-        return f"{crowd} fill the frame"
+def _when(scene: Scene, look: Chance, style: Style) -> _Part:
+    """Time, weather and light; the light alone if no time is told."""
+    moment = scene.moment
+    where = "Around the screen it is" if scene.digital else "It is"
+    if moment is None:
+        return _Part(2, f"{'Around the screen' if scene.digital else 'There'} is {look.pick(style.light)}")
     if scene.complexity == "simple":
-        return f"{crowd} take part, among them {listed(phrases)}"
-    leads = (
-        f"{crowd} have come, among them {{}}",
-        f"{crowd} take part; closest to the viewer are {{}}",
-        f"{crowd} are there; the faces nearest to us belong to {{}}",
-    )
-    return chance.pick(leads).format(listed(phrases))
+        return _Part(1, f"It is {moment.brief}")
+    return _Part(2, f"{where} {moment.named}; {moment.light}")
 
 
-def _profiles(scene: Scene, chance: Chance) -> str:
-    phrases = _phrases(scene, chance)
+def _crowd(scene: Scene, size: str, seed: int, i: int, *, brief: bool = False) -> str:
+    chance = Chance(seed, "crowd", i)
+    lead = chance.pick(_CROWD_LEADS)
+    phrases = _phrases(scene, chance, brief)
     if not phrases:
-        return ""
-    leads = (
-        "Small profile pictures show {}",
-        "The people seen on the screen are {}",
-        "Those reacting to it include {}",
-    )
-    return chance.pick(leads).format(listed(phrases))
+        return f"{size} fill the frame"
+    if scene.complexity == "simple":
+        return f"In front are {listed(phrases)}"
+    return lead.format(size, listed(phrases))
 
 
-def _phrases(scene: Scene, chance: Chance) -> list[str]:
-    dressed, traits = {"simple": (1, 1), "medium": (2, 3), "complex": (6, 6)}[scene.complexity]
+_CROWD_LEADS: Final = (
+    "{} have come, among them {}",
+    "{} take part; in front stand {}",
+    "{} are there; the nearest faces are those of {}",
+)
+_PROFILE_LEADS: Final = (
+    "Small profile pictures show {}",
+    "The people seen on the screen are {}",
+    "Those reacting to it include {}",
+)
+
+
+def _profiles(scene: Scene, seed: int, i: int, *, brief: bool = False) -> str:
+    chance = Chance(seed, "crowd", i)
+    lead = chance.pick(_PROFILE_LEADS)
+    phrases = _phrases(scene, chance, brief)
+    if scene.complexity == "simple":
+        lead = "Among its readers are {}"
+    return lead.format(listed(phrases)) if phrases else ""
+
+
+def _phrases(scene: Scene, chance: Chance, brief: bool) -> list[str]:
+    dressed, traits = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}[scene.complexity]
+    if brief:
+        dressed, traits = 0, 0
     return crowd_mix(scene.people, scene.categories, chance, dressed=dressed, traits=traits)
 
 
 def _placards(scene: Scene, chance: Chance) -> str:
     lines = [f'"{line}"' for line in chance.some(scene.news.slogans, 1 if scene.complexity == "simple" else 2)]
-    lead = chance.pick(("Hand-lettered placards read", "Signs on brown cardboard say", "Painted banners read"))
-    return f"{lead} {listed(lines)}" if len(lines) > 1 else f"One hand-lettered sign reads {lines[0]}"
+    if len(lines) == 1:
+        return f"One hand-lettered sign reads {lines[0]}"
+    return f"{chance.pick(_PLACARD_LEADS)} {listed(lines)}"
+
+
+_PLACARD_LEADS: Final = ("Hand-lettered placards read", "Cardboard signs say", "Painted banners read")
 
 
 def _story(scene: Scene, chance: Chance) -> str:
-    actor, demand = scene.news.actor, scene.news.demand
-    who = actor or "local organisers"
-    if demand:
-        return chance.pick(
-            (
-                f"It was called by {who}, who are asking for {demand}",
-                f"Behind it stands {who}, with one demand above all: {demand}",
-            )
-        )
-    return f"It was called by {who}"
+    who, demand = scene.news.actor or "local organisers", scene.news.demand
+    lead = "The post comes from" if scene.digital else "The call came from"
+    return f"{lead} {who}, with one demand above all: {demand}" if demand and chance.below(2) else f"{lead} {who}"
 
 
-def _cue(scene: Scene, chance: Chance) -> str:
-    if not scene.cue or scene.guide is None:
+def _cue(scene: Scene) -> str:
+    if not scene.cue:
         return ""
-    graphic = scene.guide.kind == "graphic"
-    if scene.theme.digital or scene.setting.digital:
-        lead = "Its layout takes after this design" if graphic else "The picture in it takes after this reference"
+    if scene.digital:
+        lead = "The post is laid out like this" if scene.graphic else "The picture in the post recalls this"
     else:
-        lead = (
-            "A printed poster in the scene takes after this design"
-            if graphic
-            else chance.pick(("Let the composition echo this reference", "Take a visual cue from this reference"))
-        )
+        lead = "Pinned up nearby" if scene.graphic else "Visual cue"
     return f"{lead}: {scene.cue}"
+
+
+def _copying(scene: Scene) -> str:
+    if not scene.pictures:
+        return ""
+    sent = "picture is a guide" if scene.pictures == 1 else "pictures are guides"
+    return f"The attached {sent} to composition and mood only: copy no face, text or place from it"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _VOWEL_SOUND = re.compile(r"(?:[aeio]|u(?!ni|s[aeiu]|ti|k|eu)|hono?u?r|hour|heir|(?:8|11|18)\b)", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"(?:eu|one\b|once\b|ewe)", re.IGNORECASE)
@@ -23,6 +24,7 @@ def article(phrase: str) -> str:
     return "an" if _VOWEL_SOUND.match(phrase) else "a"
 
 
+@lru_cache(maxsize=4096)
 def with_article(phrase: str) -> str:
     """The phrase with "a" or "an" before it."""
     return f"{article(phrase)} {phrase}"
@@ -30,7 +32,7 @@ def with_article(phrase: str) -> str:
 
 def sentence(text: str) -> str:
     """One sentence: capital first, exactly one stop last, single spaces."""
-    text = _SPACES.sub(" ", text).strip(" ,;:")
+    text = " ".join(text.split()).strip(" ,;:")
     if not text:
         return ""
     text = text[0].upper() + text[1:]

@@ -13,7 +13,7 @@ from engine.core.wording import clipped
 from engine.errors import SourceError
 from engine.sources import pages, world
 from engine.sources.files import clean, csv_rows, existing, json_rows, sha256_of, sha256_of_all, walk
-from engine.sources.issues import actor_of, issue_in, mended, nearest, place_of, subject_of, theme_of
+from engine.sources.issues import actor_of, caused, issue_in, mended, nearest, place_of, subject_of, theme_of
 from engine.sources.models import Origin
 from schemas.config import Atropia
 
@@ -119,7 +119,8 @@ def _items_of(file: Path, root: Path, notes: list[str]) -> list[News]:
         if any({"excerpt", "text", "title", "content"} & row.keys() for row in rows):
             return _rows(rows, file)
         raise SourceError(
-            f"{file}: items need title, excerpt (or text), date, theme, location; found {sorted(rows[0])[:8] if rows else 'none'}"
+            f"{file}: items need title, excerpt (or text), date, theme, location; "
+            f"found {sorted(rows[0])[:8] if rows else 'none'}"
         )
     sections = pages.sections(file)
     told = [
@@ -158,6 +159,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], file: Path) -> list[News]:
                 issue=told.get("issue") or issue,
                 demand=told.get("demand") or demand,
                 actor=told.get("actor") or actor_of(excerpt),
+                cause=caused(told.get("issue") or issue),
                 slogans=slogans,
             )
         )
@@ -177,6 +179,7 @@ def _from_section(section: pages.Section, file: Path, root: Path) -> News:
         location="Atropia",
         place="",
         issue=known.phrase,
+        cause=known.cause,
         slogans=known.slogans,
         details={
             "file": file.relative_to(root).as_posix(),
@@ -205,8 +208,8 @@ def _distinct(news: list[News]) -> list[News]:
 
 def _unknown(theme: str, known: list[str]) -> str:
     near = nearest(theme, known)
-    hint = f"; the nearest is {near}" if near else ""
-    return f"source_data.atropia.focus_themes: no news on {theme!r}{hint}"
+    hint = f"the nearest is {near}" if near else f"there is {', '.join(known)}"
+    return f"source_data.atropia.focus_themes: no news on {theme!r}; {hint}"
 
 
 def _focused(news: list[News], focus: Sequence[str], path: str) -> tuple[list[News], tuple[str, ...]]:

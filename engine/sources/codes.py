@@ -222,7 +222,7 @@ def coded(values: pl.Series, name: str, warnings: list[str], file: str) -> pl.Se
     if name == "hhweight":
         return values.cast(pl.Float64, strict=False)
     labels = LABELS.get(name)
-    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
         distinct = values.cast(pl.String).unique().drop_nulls().to_list()
         matched = {text: _code(text, labels) for text in distinct}
         if unknown := sorted(text for text, code in matched.items() if code is None and text.strip()):

@@ -43,7 +43,8 @@ _DESCRIPTIONS: Final = ("description", "caption", "text", "alt_text", "title")
 _PATHS: Final = ("path", "file_name", "filename", "image", "image_path", "uri")
 _GRAPHIC: Final = re.compile(
     r"\b(?:poster|info ?-?graphic|graphic|illustration|cartoon|drawing|comic|meme|screen ?-?shot|flyer|leaflet|logo"
-    r"|typograph\w*|text overlay|digital (?:image|art)|social media post|slide|carousel|comment thread|chart|diagram)\b",
+    r"|typograph\w*|text overlay|digital (?:image|art)|social media post|slide|carousel"
+    r"|comment thread|chart|diagram)\b",
     re.IGNORECASE,
 )
 _SCRUBS: Final = (
@@ -56,7 +57,8 @@ _SCRUBS: Final = (
     (re.compile(r"\d{1,3}°\s*\d{1,2}['′][^,;.]{0,20}[NSEW]\b", re.I), ""),
     (
         re.compile(
-            r"\(?\b(?:photo(?:graph)?|image|picture|pic|video|shot|posted|credits?|courtesy|repost)\s*(?:by|from|of|credits?|courtesy of|:)+\s*(?:[A-Z][\w'’-]+(?:\s+|$|(?=[).,;]))){1,4}\)?"
+            r"\(?\b(?:photo(?:graph)?|image|picture|pic|video|shot|posted|credits?|courtesy|repost)"
+            r"\s*(?:by|from|credits?|courtesy of|of(?= [A-Z]\w+ [A-Z])|:)\s*(?:[A-Z][\w'’-]+(?:\s+|$|(?=[).,;]))){1,4}\)?"
         ),
         "",
     ),
@@ -96,7 +98,8 @@ def load(config: SocialMedia, base_dir: Path, seed: int, cache_dir: Path | None)
     if not guides:
         lacking = "item with a picture" if images else "item with a description"
         raise SourceError(
-            f"source_data.social_media.path: {path} has no {lacking}; give one, or leave the key out for the bundled guides"
+            f"source_data.social_media.path: {path} has no {lacking}; "
+            "give one, or leave the key out for the bundled guides"
         )
     limit = config.max_reference_images if images else config.max_descriptions
     kept = sampled(guides, limit, seed, "guide-sample")
@@ -137,7 +140,8 @@ def scrubbed(text: str) -> str:
 def _bundled(config: SocialMedia, seed: int) -> tuple[list[Guide], Origin]:
     if config.mode == "images":
         raise SourceError(
-            "source_data.social_media.mode is images, but the bundled guides are text; set source_data.social_media.path to your pictures"
+            "source_data.social_media.mode is images, but the bundled guides are text; "
+            "set source_data.social_media.path to your pictures"
         )
     data = bundled("visual_guides.json")
     rows: list[dict[str, Any]] = orjson.loads(data)

@@ -7,6 +7,7 @@ lexicon of grievances, so that placards fit what the news is about.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
@@ -19,6 +20,28 @@ class Issue(NamedTuple):
     """To follow "over"."""
     theme: str
     slogans: tuple[str, ...]
+
+    @property
+    def cause(self) -> str:
+        """ "for fair elections", "against corruption"."""
+        return caused(self.phrase)
+
+
+_AGAINST: Final = re.compile(
+    r"\b(?:violence|corruption|pollution|censorship|repression|spills?|cuts|unpaid|closures?)\b", re.I
+)
+_FOR: Final = re.compile(
+    r"\b(?:rights?|elections|reforms?|equality|equal|transparency|freedom|liberties|homes|justice|access|funding|accountability|democracy)\b",
+    re.I,
+)
+
+
+def caused(phrase: str) -> str:
+    """An issue with the preposition its words want: against a wrong, for a good, else over."""
+    if not phrase or phrase.startswith(("for ", "against ", "over ", "about ")):
+        return phrase
+    word = "against" if _AGAINST.search(phrase) else "for" if _FOR.search(phrase) else "over"
+    return f"{word} {phrase}"
 
 
 def _issue(words: str, phrase: str, theme: str, *slogans: str) -> Issue:
@@ -139,7 +162,15 @@ ISSUES: Final = (
         "Let Us Gather",
     ),
     _issue(
-        r"reform|democra|regime|opposition",
+        r"justice|equal representation|equality|discriminat",
+        "social justice",
+        "social_movements",
+        "Justice For Everyone",
+        "Equal Means Equal",
+        "Nobody Left Behind",
+    ),
+    _issue(
+        r"constitution|policy reversal|reform|democra|regime|opposition",
         "political reform",
         "political_unrest",
         "Reform Without Delay",
@@ -168,26 +199,28 @@ THEMES: Final = (
 )
 """Themes of news, as the original names them; the last one was configured there but had no item."""
 
+_WHAT: Final = r"(?P<what>[a-z][\w' -]{3,60}?)"
 _ENDS: Final = r"(?=\s+(?:garnering|drawing|getting|pushes|in|at|after|with|and has)\b|[.,;!?]|$)"
 _ABOUT: Final = re.compile(
-    rf"\b(?:protest(?:ing)?|over|around issues of|focus on|regarding|messaging (?:for|about) (?:an? )?)\s*(?P<what>[a-z][\w' -]{{3,60}}?){_ENDS}",
+    r"\b(?:protest(?:ing)?|over(?! an? | about | several | \d)|around issues of|focus on|regarding"
+    rf"|messaging (?:for|about)(?: an?)?)\s+{_WHAT}{_ENDS}",
     re.IGNORECASE,
 )
 _DEMAND: Final = re.compile(
-    rf"\b(?:to demand|demands include|advocating for|pushes for|calls? for|demanding)\s+(?P<what>[a-z][\w' -]{{3,60}}?){_ENDS}",
+    rf"\b(?:to demand|demands include|advocating for|pushes for|calls? for|demanding)\s+{_WHAT}{_ENDS}",
     re.IGNORECASE,
 )
 _ACTORS: Final = (
     (re.compile(r"^women\b", re.I), "a women's alliance"),
     (re.compile(r"^(?:a )?workers'? union", re.I), "a workers' union"),
     (re.compile(r"^student groups", re.I), "several student groups"),
-    (re.compile(r"^(?:the )?opposition party", re.I), "an opposition party"),
-    (re.compile(r"^citizens", re.I), "a citizens' initiative"),
-    (re.compile(r"^community organi[sz]ers", re.I), "community organisers"),
-    (re.compile(r"^grassroots movement", re.I), "a grassroots movement"),
+    (re.compile(r"^(?:an? |the )?opposition party", re.I), "an opposition party"),
+    (re.compile(r"^(?:an? |the )?citizens", re.I), "a citizens' initiative"),
+    (re.compile(r"^(?:an? |the )?community organi[sz]ers", re.I), "community organisers"),
+    (re.compile(r"^(?:an? |the )?grassroots movement", re.I), "a grassroots movement"),
     (re.compile(r"^government announces", re.I), "civil society groups"),
-    (re.compile(r"^online messaging", re.I), "an online campaign"),
-    (re.compile(r"^electoral campaign", re.I), "a campaign team"),
+    (re.compile(r"^(?:an? |the )?online messaging", re.I), "an online campaign"),
+    (re.compile(r"^(?:an? |the )?electoral campaign", re.I), "a campaign team"),
 )
 _WITH_THE: Final = re.compile(
     r"\b(?:District|Quarter|Zone|Region|Highlands|Area|Coast|Capital|Valley|Islands?|Border)$"
@@ -209,6 +242,7 @@ _MENDS: Final = (
     (re.compile(r"\bgender_violence\b"), "gender-based violence"),
     (re.compile(r"^Workers union leads march\b"), "A workers' union leads a march"),
     (re.compile(r"\borganize sit-in at\b"), "organise a sit-in at"),
+    (re.compile(r"\bstages demonstration\b"), "stages a demonstration"),
     (re.compile(r"\bwith estimated (?=hundreds|thousands|dozens)"), "with "),
     (re.compile(r"\bwith estimated (?=over|several|about)"), "with an estimated "),
     (re.compile(r"(?<=\w) garnering\b"), ", garnering"),
@@ -245,7 +279,7 @@ def subject_of(excerpt: str) -> tuple[str, str, tuple[str, ...]]:
     phrase = about["what"].strip().replace("_", " ") if about else ""
     known = issue_in(phrase) if phrase else issue_in(demand or excerpt)
     if not phrase:
-        phrase = f"calls for {demand}" if demand else known.phrase if known else ""
+        phrase = demand if demand else known.phrase if known else ""
     return phrase, demand, known.slogans if known else ()
 
 
@@ -273,11 +307,11 @@ def theme_of(text: str) -> str:
     return known.theme if known else "civil_society"
 
 
-def nearest(name: str, known: list[str]) -> str | None:
-    """The known name most like this one."""
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name most like this one; None if none is."""
     key = name.strip().lower().replace(" ", "_")
     close = get_close_matches(key, known, n=1, cutoff=0.5)
     if close:
         return close[0]
     shared = [k for k in known if set(k.split("_")) & set(key.split("_"))]
-    return shared[0] if shared else None
+    return shared[0] if shared else next(iter(get_close_matches(key, known, n=1, cutoff=0.3)), None)

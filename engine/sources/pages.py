@@ -19,7 +19,10 @@ SECTIONS_MAX: Final = 5_000
 """Most sections taken of one page."""
 _WORDS_MIN: Final = 12
 """A section with fewer words is a stub or a caption."""
-_NOISE: Final = "script, style, noscript, template, nav, header, footer, aside, form, iframe, svg, table.infobox, sup.reference, .mw-editsection, .toc, #toc, [role=navigation], [aria-hidden=true], [hidden]"
+_NOISE: Final = (
+    "script, style, noscript, template, nav, header, footer, aside, form, iframe, svg, table.infobox, sup.reference, "
+    ".mw-editsection, .toc, #toc, [role=navigation], [aria-hidden=true], [hidden]"
+)
 _HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4"])
 _TEXTS: Final = frozenset(["p", "li", "blockquote", "dd", "td"])
 _MARKDOWN: Final = re.compile(r"^#{1,4}\s+(.*?)\s*#*$")

@@ -61,7 +61,8 @@ def load(config: WorldBank, base_dir: Path, seed: int) -> tuple[People, Origin]:
                 licence = "as the file's owner says"
     if len(people) == 0:
         raise SourceError(
-            f"source_data.worldbank: no person is left of {found:,} in {path}; is adults_only meant, are weights above 0?"
+            f"source_data.worldbank: no person is left of {found:,} in {path}; "
+            "is adults_only meant, are weights above 0?"
         )
     if config.num_profiles is not None and config.num_profiles < len(people):
         people = drawn(people, config.num_profiles, seed)
@@ -144,7 +145,8 @@ def _read(
     for role, files in (("persons", persons), ("households", homes)):
         if len(files) > 1:
             raise SourceError(
-                f"source_data.worldbank.path: {where} has {len(files)} files of {role} ({', '.join(f.name for f in files)}); point at one survey"
+                f"source_data.worldbank.path: {where} has {len(files)} files of {role} "
+                f"({', '.join(f.name for f in files)}); point at one survey"
             )
     frame = tables.persons(persons[0], adults_only, warnings)
     kind = f"World Bank survey ({persons[0].suffix.lower()})"

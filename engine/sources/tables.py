@@ -80,10 +80,8 @@ def _narrow(path: Path, wanted: tuple[str, ...], warnings: list[str], adults_onl
         pieces: list[pl.DataFrame] = []
         start = 0
         while True:
-            frame, _ = pyreadstat.read_dta(
-                str(path), usecols=names, row_offset=start, row_limit=_PIECE_ROWS, output_format="polars"
-            )
-            piece: pl.DataFrame = frame.rename({n: n.lower() for n in frame.columns})
+            piece = _stata(path, names, start, _PIECE_ROWS)
+            piece = piece.rename({n: n.lower() for n in piece.columns})
             pieces.append(_coded(piece, warnings, path.name, adults_only))
             start += piece.height
             if piece.height < _PIECE_ROWS:
@@ -97,9 +95,14 @@ def _scan(path: Path, names: list[str]) -> pl.LazyFrame:
         case ".parquet":
             return pl.scan_parquet(path).select(names)
         case ".dta":
-            return pyreadstat.read_dta(str(path), usecols=names, output_format="polars")[0].lazy()
+            return _stata(path, names, 0, _PROFILE_ROWS_MAX + 1).lazy()
         case _:
             return pl.scan_csv(path, infer_schema=False, separator=_separator(path)).select(names)
+
+
+def _stata(path: Path, names: list[str], start: int, count: int) -> pl.DataFrame:
+    read: Any = pyreadstat.read_dta(str(path), usecols=names, row_offset=start, row_limit=count, output_format="polars")
+    return read[0]
 
 
 def _coded(frame: pl.DataFrame, warnings: list[str], name: str, adults_only: bool) -> pl.DataFrame:

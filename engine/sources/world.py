@@ -39,6 +39,7 @@ class Province(Struct, frozen=True):
 class WorldIssue(Struct, frozen=True):
     key: str
     phrase: str
+    cause: str
     origin: str
     themes: tuple[str, ...]
     demands: tuple[str, ...]
@@ -101,6 +102,7 @@ def _item(n: int, theme: str, turn: int) -> News:
     crowd, outlet, told = chance.pick(w.crowds), chance.pick(w.outlets)["name"], w.told[theme]
     words = {
         "issue": issue.phrase,
+        "cause": issue.cause,
         "actor": actor,
         "Actor": actor[0].upper() + actor[1:],
         "crowd": crowd,
@@ -120,6 +122,7 @@ def _item(n: int, theme: str, turn: int) -> News:
         date=told_on.isoformat(),
         place=spot,
         issue=issue.phrase,
+        cause=issue.cause,
         demand=demand,
         actor=actor,
         slogans=issue.slogans,
