@@ -10,6 +10,7 @@ benchmarks/qa.py.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -87,16 +88,17 @@ def _cropped(image: Image_, left: float, top: float, right: float, bottom: float
 def _hue(image: Image_, degrees: float) -> Image_:
     hsv = np.array(image.convert("HSV"))
     hsv[:, :, 0] = (hsv[:, :, 0].astype(int) + int(degrees / 360 * 256)) % 256
-    return Image.fromarray(hsv, "HSV").convert("RGB") if False else Image.merge(
-        "HSV", [Image.fromarray(np.ascontiguousarray(hsv[:, :, c])) for c in range(3)]
-    ).convert("RGB")
+    bands = [Image.fromarray(np.ascontiguousarray(hsv[:, :, c])) for c in range(3)]
+    return Image.merge("HSV", bands).convert("RGB")
 
 
 def _marked(image: Image_, rng: np.random.Generator) -> Image_:
     out = image.copy()
     w, h = out.size
     x, y, s = rng.uniform(0.02, 0.7) * w, rng.uniform(0.02, 0.75) * h, rng.uniform(0.15, 0.25)
-    ImageDraw.Draw(out).rectangle((x, y, x + s * w, y + s * 0.6 * h), fill=tuple(int(c) for c in rng.integers(0, 256, 3)))
+    ImageDraw.Draw(out).rectangle(
+        (x, y, x + s * w, y + s * 0.6 * h), fill=tuple(int(c) for c in rng.integers(0, 256, 3))
+    )
     return out
 
 
@@ -104,7 +106,9 @@ Edit = Callable[[Image_, np.random.Generator], Image_]
 
 
 def _crop_by(amount: float) -> Edit:
-    return lambda image, rng: _cropped(image, amount, amount, amount, amount).resize(image.size, Image.Resampling.BICUBIC)
+    return lambda image, rng: _cropped(image, amount, amount, amount, amount).resize(
+        image.size, Image.Resampling.BICUBIC
+    )
 
 
 def _small_crop(image: Image_, rng: np.random.Generator) -> Image_:
@@ -127,7 +131,10 @@ EDITS: dict[str, tuple[Edit, int]] = {
     "crop8": (_crop_by(0.08), 60),
     "crop_any": (_small_crop, 40),
     "hue": (lambda i, r: _hue(i, r.uniform(20, 60)), 40),
-    "rotate": (lambda i, r: i.rotate(float(r.choice([-3, 3])), Image.Resampling.BICUBIC, fillcolor=(128, 128, 128)), 40),
+    "rotate": (
+        lambda i, r: i.rotate(float(r.choice([-3, 3])), Image.Resampling.BICUBIC, fillcolor=(128, 128, 128)),
+        40,
+    ),
     "watermark": (_marked, 40),
     "mirror": (lambda i, r: ImageOps.mirror(i), 40),
     "grey_copy": (lambda i, r: i.convert("L").convert("RGB"), 20),
@@ -204,7 +211,6 @@ def plan_set(images: int) -> list[tuple[str, int, str]]:
     """(kind, family, "png" or "jpg") for each file, scaled from the numbers above to `images`."""
     scale = images / 2_000
     out: list[tuple[str, int, str]] = []
-    family = 0
 
     def some(count: int) -> int:
         return max(1, round(count * scale))
@@ -212,17 +218,15 @@ def plan_set(images: int) -> list[tuple[str, int, str]]:
     def kind_of(n: int) -> str:
         return "png" if n % 2 else "jpg"
 
-    for kind, (type_, _, count) in DAMAGE.items():
-        for _ in range(some(count)):
-            out.append((kind, family := family + 1, type_))
-    for kind, (_, count, _) in QUALITY.items():
-        for n in range(some(count)):
-            out.append((kind, family := family + 1, kind_of(n)))
+    broken = [(kind, type_) for kind, (type_, _, count) in DAMAGE.items() for _ in range(some(count))]
+    poor = [(kind, kind_of(n)) for kind, (_, count, _) in QUALITY.items() for n in range(some(count))]
+    out += [(kind, family, type_) for family, (kind, type_) in enumerate(broken + poor, start=1)]
+    family = len(out)
     copies = [("exact", n) for n in range(some(EXACT))]
     copies += [(kind, n) for kind, (_, count) in EDITS.items() for n in range(some(count))]
     first = family + 1
     clean = max(images - len(out) - len(copies), len(copies))
-    out += [("clean", family := family + 1, kind_of(n)) for n in range(clean)]
+    out += [("clean", first + n, kind_of(n)) for n in range(clean)]
     out += [(kind, first + n, kind_of(n)) for n, (kind, _) in enumerate(copies)]
     return out
 
@@ -236,13 +240,9 @@ def make_item(number: int, kind: str, family: int, type_: str, size: int) -> Ite
         image = EDITS[kind][0](image, rng)
     elif kind in QUALITY:
         image = QUALITY[kind][0](image, rng)
-    data = encode(image) if kind != "exact" else _encoded_like(family, image, type_)
+    data = encode(image)
     damaged = DAMAGE[kind][1](data, rng) if kind in DAMAGE else data
     return Item(f"p{number:05d}.{type_}", kind, family, damaged, data)
-
-
-def _encoded_like(family: int, image: Image_, type_: str) -> bytes:
-    return (_png if type_ == "png" else _jpeg)(image)
 
 
 def write_set(folder: Path, images: int, size: int, threads: int = 2) -> list[dict[str, Any]]:
@@ -253,8 +253,6 @@ def write_set(folder: Path, images: int, size: int, threads: int = 2) -> list[di
         number, (kind, family, type_) = job
         item = make_item(number, kind, family, type_, size)
         (folder / "images" / item.name).write_bytes(item.written)
-        import hashlib
-
         with Image.open(io.BytesIO(item.recorded)) as opened:
             width, height = opened.size
         return {

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from msgspec import Struct
 
+from engine.qa.duplicates import Duplicates
 from engine.qa.judge import Thresholds, flag_counts
 from engine.qa.look import LOOK
 from engine.qa.model import FLAGS, QAReport
@@ -29,6 +30,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     pictures: pl.DataFrame
     answers: pl.DataFrame
     limits: Thresholds
+    duplicates: Duplicates | None
 
 
 def critical_flags() -> list[str]:

@@ -16,7 +16,8 @@ import polars as pl
 from engine.errors import ConfigError, StoreError
 from engine.qa import report as reporting
 from engine.qa.answers import flagged_answers
-from engine.qa.judge import Thresholds, flag_pictures
+from engine.qa.duplicates import find_duplicates
+from engine.qa.judge import Thresholds, add_flag, flag_pictures
 from engine.qa.model import Options, Progress, QAReport
 from engine.qa.scan import scan_pictures
 from engine.qa.tables import build_tables
@@ -91,9 +92,26 @@ def _pass(
     )
     limits = Thresholds(min_file_bytes=config.validation.min_image_size_kb * 1024)
     pictures = flag_pictures(found, limits)
+    duplicates = None
+    if config.validation.check_duplicates:
+        tell(Progress("looking for duplicates", 0, 0))
+        duplicates = find_duplicates(
+            pictures, run.qa / "looks", threshold_percent=config.validation.duplicate_threshold
+        )
+        extra = duplicates.clusters.filter(~pl.col("keep"))["image_id"]
+        pictures = add_flag(pictures, "duplicate", extra)
+        duplicates.pairs.write_parquet(run.qa / "duplicates.parquet")
+        duplicates.clusters.write_parquet(run.qa / "clusters.parquet")
     answers = flagged_answers(tables.metadata, config.metadata)
     result = reporting.Findings(
-        run=run, manifest=manifest, config=config, tables=tables, pictures=pictures, answers=answers, limits=limits
+        run=run,
+        manifest=manifest,
+        config=config,
+        tables=tables,
+        pictures=pictures,
+        answers=answers,
+        limits=limits,
+        duplicates=duplicates,
     )
     pictures.write_parquet(run.qa / "images.parquet", compression="zstd")
     report = reporting.assemble(result, started)

@@ -1,0 +1,140 @@
+"""QA measured: planted defects found, pictures per second against the decode limit, a million records.
+
+python benchmarks/qa.py planted /tmp/planted     # recall and precision, by kind
+python benchmarks/qa.py decode /tmp/pictures     # throughput against Pillow's decode on the same threads
+python benchmarks/qa.py records --count 1000000  # all statistics over so many records
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from engine.qa import FLAGS, run_qa
+from engine.qa.model import Options
+from schemas.config import RunConfig
+from schemas.outcome import Asset, Usage
+from schemas.record import ImageRecord, RunManifest, encode_line
+
+sys.path.insert(0, str(Path(__file__).parent))
+import planted
+
+
+def peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def planted_run(folder: Path, truth: list[dict[str, Any]]) -> Path:
+    """A run directory whose log speaks of the planted files as they were before the damage."""
+    (folder / "log").mkdir(exist_ok=True)
+    manifest = RunManifest(
+        run_id="planted", created_at="2026-01-21T00:00:00Z", run_date="20260121", versions={}, fingerprints={},
+        config=RunConfig().model_dump(mode="json"),
+    )  # fmt: skip
+    (folder / "run.json").write_bytes(msgspec.json.encode(manifest))
+    with (folder / "log" / "images.jsonl").open("wb") as log:
+        for index, item in enumerate(truth, start=1):
+            asset = Asset(
+                path=f"images/{item['name']}", sha256=item["sha256"], size_bytes=item["size_bytes"],
+                mime_type=item["mime_type"], width=item["width"], height=item["height"],
+            )  # fmt: skip
+            log.write(encode_line(ImageRecord(
+                job=f"{index:032x}", status="ok", stage="image", image_id=item["name"].rsplit(".", 1)[0], index=index,
+                attempt=1, final=True, generated_at="2026-01-21T00:00:00Z", latency_s=1.0, model="m", usage=Usage(),
+                cost_usd=0.039, prompt=f"prompt {index}", source_data={}, style=None, complexity=None,
+                aspect_ratio=None, resolution=None, asset=asset,
+            )))  # fmt: skip
+    return folder
+
+
+def found_pairs(truth: list[dict[str, Any]], pairs: set[tuple[str, str]]) -> dict[str, Any]:
+    """Recall by kind and precision of pairs of file stems. Damaged and blank pictures are left out of both."""
+    skip = {t["name"].rsplit(".", 1)[0] for t in truth if t["kind"] in planted.DAMAGE or "blank" in t["kind"]}
+    family = {t["name"].rsplit(".", 1)[0]: t["family"] for t in truth}
+    kind = {t["name"].rsplit(".", 1)[0]: t["kind"] for t in truth}
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, f in family.items():
+        members[f].append(name)
+    recall: dict[str, str] = {}
+    counts = Counter(t["kind"] for t in truth if t["kind"] in planted.EDITS or t["kind"] == "exact")
+    hits: Counter[str] = Counter()
+    for names in members.values():
+        for i, a in enumerate(names):
+            for b in names[i + 1 :]:
+                if (a, b) in pairs or (b, a) in pairs:
+                    hits[kind[b] if kind[b] != "clean" else kind[a]] += 1
+    for k, n in counts.items():
+        recall[k] = f"{hits[k]}/{n}"
+    judged = [(a, b) for a, b in pairs if a not in skip and b not in skip]
+    right = sum(family[a] == family[b] for a, b in judged)
+    return {
+        "recall": recall,
+        "recall_all": round(sum(hits[k] for k in counts) / max(1, sum(counts.values())), 4),
+        "pairs": len(judged), "false_pairs": len(judged) - right,
+        "precision": round(right / max(1, len(judged)), 4),
+        "false": [p for p in judged if family[p[0]] != family[p[1]]][:10],
+    }  # fmt: skip
+
+
+def bench_planted(folder: Path) -> dict[str, Any]:
+    truth = json.loads((folder / "truth.json").read_text())
+    run = planted_run(folder, truth)
+    shutil.rmtree(run / "qa", ignore_errors=True)
+    wall, cpu = time.perf_counter(), time.process_time()
+    run_qa(run, options=Options(html=False))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    images = pl.read_parquet(run / "qa" / "images.parquet")
+    kinds = {t["name"].rsplit(".", 1)[0]: t["kind"] for t in truth}
+    integrity = {n for n, f in FLAGS.items() if f.severity == "critical" and f.subject == "image"} - {
+        "blank",
+        "rejected",
+    }
+    flags = {i: set(f) for i, f in images.select("image_id", "flags").iter_rows()}
+    table: dict[str, Any] = {}
+    total = Counter(kinds.values())
+    for kind in planted.DAMAGE:
+        table[kind] = f"{sum(bool(flags[i] & integrity) for i, k in kinds.items() if k == kind)}/{total[kind]}"
+    false_integrity = sum(bool(flags[i] & integrity) for i, k in kinds.items() if k not in planted.DAMAGE)
+    quality: dict[str, Any] = {}
+    for flag in sorted({f for _, _, f in planted.QUALITY.values()}):
+        of = {k for k, (_, _, f) in planted.QUALITY.items() if f == flag}
+        hit = [kinds[i] for i, f in flags.items() if flag in f and kinds[i] not in planted.DAMAGE]
+        quality[flag] = {
+            "recall": f"{sum(k in of for k in hit)}/{sum(total[k] for k in of)}",
+            "false": dict(Counter(k for k in hit if k not in of)),
+        }
+    pairs = pl.read_parquet(run / "qa" / "duplicates.parquet")
+    near = found_pairs(truth, {(a, b) for a, b in pairs.select("image_a", "image_b").iter_rows()})
+    return {
+        "files": len(truth), "wall_s": round(wall, 2), "cpu_s": round(cpu, 2), "peak_mb": peak_mb(),
+        "integrity": table, "integrity_false": false_integrity, "quality": quality, "near": near,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("planted", "decode", "records"))
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(tempfile.gettempdir()) / "groundswell-planted")
+    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    args = parser.parse_args()
+    if args.what == "planted":
+        if not (args.folder / "truth.json").exists():
+            planted.write_set(args.folder, args.images, args.size)
+        print(json.dumps(bench_planted(args.folder), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Do two thumbnails show the same picture? Correlation after the best small affine alignment.
+
+Hashes propose, this decides: 32 x 32 luma, one turned into the frame of the other by Gauss-Newton steps on six
+parameters (shift, scale, shear, rotation), then the normalised correlation over what both show. All
+candidates go together through numpy, so that a hundred thousand take seconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.qa.hashes import CROPS, ROTATIONS, THUMB_PX, VARIANTS
+
+F32 = NDArray[np.float32]
+STEPS = 12
+BATCH = 512
+SURE = 0.97
+HOPELESS = 0.45
+"""Correlation under which four steps have not helped enough to go on."""
+OVERLAP_MIN = 0.6
+"""Share of the frame both must show."""
+_AXIS = (np.arange(THUMB_PX, dtype=np.float32) - (THUMB_PX - 1) / 2) / (THUMB_PX / 2)
+_X: F32 = np.tile(_AXIS, THUMB_PX)
+_Y: F32 = np.repeat(_AXIS, THUMB_PX)
+
+
+def start_for(variant: int) -> F32:
+    """The affine map that brings variant `variant` of a picture into the frame of its plain one.
+
+    Six numbers (a, b, c, d, e, f): x' = a x + b y + c, y' = d x + e y + f, the frame reaching from -1 to 1.
+    """
+    name = VARIANTS[variant]
+    if name == "mirror":
+        return np.array([-1, 0, 0, 0, 1, 0], np.float32)
+    if name.startswith("crop"):
+        share = CROPS[variant - 2]
+        return np.array([share, 0, 0, 0, share, 0], np.float32)
+    if name.startswith("rotate"):
+        angle = np.radians(ROTATIONS[variant - 2 - len(CROPS)])
+        share = 1 - abs(np.tan(angle))
+        c, s = share * np.cos(angle), share * np.sin(angle)
+        return np.array([c, -s, 0, s, c, 0], np.float32)
+    return np.array([1, 0, 0, 0, 1, 0], np.float32)
+
+
+def _sample(images: F32, maps: F32) -> tuple[F32, NDArray[np.bool_]]:
+    """Bilinear samples of each image under its map, and where the map stays inside."""
+    half = THUMB_PX / 2
+    x = (maps[:, 0:1] * _X + maps[:, 1:2] * _Y + maps[:, 2:3]) * half + (THUMB_PX - 1) / 2
+    y = (maps[:, 3:4] * _X + maps[:, 4:5] * _Y + maps[:, 5:6]) * half + (THUMB_PX - 1) / 2
+    inside = (x >= 0) & (x <= THUMB_PX - 1) & (y >= 0) & (y <= THUMB_PX - 1)
+    x, y = x.clip(0, THUMB_PX - 1.001), y.clip(0, THUMB_PX - 1.001)
+    x0, y0 = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - x0, y - y0
+    flat = y0 * THUMB_PX + x0
+    rows = np.arange(len(images))[:, None]
+    top = images[rows, flat] * (1 - fx) + images[rows, flat + 1] * fx
+    low = images[rows, flat + THUMB_PX] * (1 - fx) + images[rows, flat + THUMB_PX + 1] * fx
+    return (top * (1 - fy) + low * fy).astype(np.float32), inside
+
+
+def _normal(images: F32, weight: F32) -> F32:
+    total = weight.sum(1, keepdims=True) + 1e-6
+    centred = images - (images * weight).sum(1, keepdims=True) / total
+    scale = np.sqrt((centred * centred * weight).sum(1, keepdims=True) / total)
+    return (centred / (scale + 1e-3)).astype(np.float32)
+
+
+def _gradients(images: F32) -> tuple[F32, F32]:
+    grid = images.reshape(-1, THUMB_PX, THUMB_PX)
+    gy, gx = np.gradient(grid, axis=1), np.gradient(grid, axis=2)
+    half = np.float32(THUMB_PX / 2)
+    return (gx * half).reshape(len(images), -1), (gy * half).reshape(len(images), -1)
+
+
+def similarity(left: NDArray[np.uint8], right: NDArray[np.uint8], maps: F32) -> F32:
+    """Correlation, at most 1, of each pair of thumbnails (n x 1024) after alignment beginning at `maps`.
+
+    The map takes the frame of `left` into `right`. The better of before and after alignment counts; too
+    little overlap counts as nothing in common.
+    """
+    out = np.empty(len(left), np.float32)
+    for start in range(0, len(left), BATCH):
+        stop = start + BATCH
+        out[start:stop] = _batch(
+            left[start:stop].astype(np.float32), right[start:stop].astype(np.float32), maps[start:stop].copy()
+        )
+    return out
+
+
+def _score(left: F32, right: F32, maps: F32) -> tuple[F32, F32, F32]:
+    moved, inside = _sample(right, maps)
+    weight = inside.astype(np.float32)
+    a, b = _normal(left, weight), _normal(moved, weight)
+    total = weight.sum(1)
+    ncc = (a * b * weight).sum(1) / np.maximum(total, 1)
+    return np.where(total >= OVERLAP_MIN * THUMB_PX**2, ncc, 0).astype(np.float32), a, b
+
+
+def _batch(left: F32, right: F32, maps: F32) -> F32:
+    best, a, b = _score(left, right, maps)
+    open_ = np.flatnonzero(best < SURE)  # what is certain already, and later what is hopeless, is not aligned further
+    for number in range(STEPS):
+        if number:
+            worth = best[open_] >= (HOPELESS if number >= STEPS // 3 else -1)
+            open_ = open_[worth & (best[open_] < SURE)]
+        if not len(open_):
+            break
+        if number:
+            _, a, b = _score(left[open_], right[open_], maps[open_])
+        else:
+            a, b = a[open_], b[open_]
+        maps[open_] = _composed(maps[open_], _step(a, b))
+        now, _, _ = _score(left[open_], right[open_], maps[open_])
+        best[open_] = np.maximum(best[open_], now)
+    return best
+
+
+def _step(a: F32, b: F32) -> F32:
+    """One Gauss-Newton step of the six parameters that brings `b` nearer to `a`."""
+    gx, gy = _gradients(b)
+    design = np.stack([gx * _X, gx * _Y, gx, gy * _X, gy * _Y, gy], axis=2)  # n x 1024 x 6
+    across = design.transpose(0, 2, 1)
+    normal = across @ design + np.eye(6, dtype=np.float32) * 20
+    push = across @ (a - b)[:, :, None]
+    found = np.linalg.solve(normal, push)[:, :, 0]
+    return found.clip(-0.08, 0.08).astype(np.float32)
+
+
+def _composed(m: F32, s: F32) -> F32:
+    """The step, which is in the frame of the sampled picture, before the map so far."""
+    return np.stack(
+        [
+            m[:, 0] * (1 + s[:, 0]) + m[:, 1] * s[:, 3],
+            m[:, 0] * s[:, 1] + m[:, 1] * (1 + s[:, 4]),
+            m[:, 0] * s[:, 2] + m[:, 1] * s[:, 5] + m[:, 2],
+            m[:, 3] * (1 + s[:, 0]) + m[:, 4] * s[:, 3],
+            m[:, 3] * s[:, 1] + m[:, 4] * (1 + s[:, 4]),
+            m[:, 3] * s[:, 2] + m[:, 4] * s[:, 5] + m[:, 5],
+        ],
+        axis=1,
+    )

@@ -1,0 +1,186 @@
+"""All pairs of 64-bit hashes within a Hamming distance: exact, not approximate, in memory that follows n.
+
+Block combinations (Manku, Jain, Das Sarma, WWW 2007): cut the 64 bits into m blocks; two hashes that differ
+in at most k bits are equal in at least m - k of the blocks. So for each choice of m - k blocks, move those
+blocks to the top, sort, and compare neighbours that share the top. A pair is taken only under the first
+choice of blocks that it shares, so nothing is met twice and nothing needs to be made unique.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+BRUTE_MAX = 12_000
+"""Up to here comparing everything with everything is quicker."""
+_BRUTE_ROWS = 512
+_CHUNK = 1 << 20
+
+
+class Pairs(Struct, frozen=True):
+    """Pairs of hashes and their distances, side by side."""
+
+    a: U64
+    b: U64
+    distance: NDArray[np.uint8]
+
+    @property
+    def count(self) -> int:
+        return len(self.a)
+
+
+def _joined(found: list[tuple[U64, U64, NDArray[np.uint8]]]) -> Pairs:
+    if not found:
+        nothing = np.empty(0, np.uint64)
+        return Pairs(nothing, nothing, np.empty(0, np.uint8))
+    a, b, d = (np.concatenate(part) for part in zip(*found, strict=True))
+    return Pairs(a, b, d)
+
+
+def expected_chance_pairs(n: int, distance: int) -> float:
+    """Pairs that n independent uniform hashes would have within this distance. Real hashes have somewhat more."""
+    return n * (n - 1) / 2 * sum(comb(64, d) for d in range(distance + 1)) / 2.0**64
+
+
+def blocks_for(n: int, distance: int) -> int:
+    """Into how many blocks to cut: enough shared bits that neighbours are rare, and no more passes than that."""
+    wanted_bits = max(14.0, np.log2(max(n, 2)) + 0.5)
+    for m in range(distance + 1, 25):
+        if (m - distance) * (64 / m) >= wanted_bits:
+            return m
+    return 24
+
+
+class _Pass(Struct, frozen=True):
+    """One choice of blocks: how to bring them to the top, and which pairs are this choice's own."""
+
+    pieces: tuple[tuple[int, int, int], ...]
+    """(mask of the block, where it lies, where it goes)."""
+    shared_bits: int
+    choice: tuple[int, ...]
+
+
+def _passes(m: int, distance: int) -> Iterator[_Pass]:
+    edges = [round(64 * i / m) for i in range(m + 1)]
+    width = [edges[i + 1] - edges[i] for i in range(m)]
+    for choice in combinations(range(m), m - distance):
+        rest = [i for i in range(m) if i not in choice]
+        at, pieces = 64, []
+        for block in (*choice, *rest):
+            at -= width[block]
+            low = 64 - edges[block + 1]
+            pieces.append((((1 << width[block]) - 1), low, at))
+        yield _Pass(tuple(pieces), sum(width[i] for i in choice), choice)
+
+
+def _moved(hashes: U64, turn: _Pass) -> U64:
+    out = np.zeros_like(hashes)
+    scratch = np.empty_like(hashes)
+    for mask, low, at in turn.pieces:
+        np.right_shift(hashes, np.uint64(low), out=scratch)
+        np.bitwise_and(scratch, np.uint64(mask), out=scratch)
+        np.left_shift(scratch, np.uint64(at), out=scratch)
+        np.bitwise_or(out, scratch, out=out)
+    return out
+
+
+def _moved_back(hashes: U64, turn: _Pass) -> U64:
+    out = np.zeros_like(hashes)
+    for mask, low, at in turn.pieces:
+        out |= ((hashes >> np.uint64(at)) & np.uint64(mask)) << np.uint64(low)
+    return out
+
+
+def _own(difference: U64, turn: _Pass) -> NDArray[np.bool_]:
+    """Whether this choice is the first m - k of the blocks in which each pair is equal."""
+    own = np.ones(len(difference), np.bool_)
+    chosen = set(turn.choice)
+    last = turn.choice[-1]
+    by_block = dict(
+        zip((*turn.choice, *(i for i in range(len(turn.pieces)) if i not in chosen)), turn.pieces, strict=True)
+    )
+    for block in range(last):
+        if block not in chosen:  # an earlier block left out of the choice must differ
+            mask, _, at = by_block[block]
+            own &= ((difference >> np.uint64(at)) & np.uint64(mask)) != 0
+    return own
+
+
+def near_pairs(hashes: U64, distance: int) -> Pairs:
+    """Every pair of these distinct hashes that differs in at most `distance` bits, each once."""
+    if len(hashes) <= BRUTE_MAX:
+        return _brute(hashes, hashes, distance, same=True)
+    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
+    for turn in _passes(blocks_for(len(hashes), distance), distance):
+        moved = _moved(hashes, turn)
+        moved.sort()
+        loose = np.uint64(64 - turn.shared_bits)
+        shared = (moved[1:] ^ moved[:-1]) >> loose == 0
+        at = np.flatnonzero(shared)
+        step = 1
+        while len(at):
+            for start in range(0, len(at), _CHUNK):
+                some = at[start : start + _CHUNK]
+                difference = moved[some] ^ moved[some + step]
+                bits = np.bitwise_count(difference)
+                near = bits <= distance
+                near[near] = _own(difference[near], turn)
+                if near.any():
+                    hit = some[near]
+                    found.append((_moved_back(moved[hit], turn), _moved_back(moved[hit + step], turn), bits[near]))
+            # Neighbours further off share the top only where every step between does.
+            at = at[at + step < len(shared)]
+            at = at[shared[at + step]]
+            step += 1
+    return _joined(found)
+
+
+def near_between(left: U64, right: U64, distance: int) -> Pairs:
+    """Every pair of one hash of `left` and one of `right` (each distinct) within `distance`, equal ones too."""
+    if len(left) * len(right) <= BRUTE_MAX * BRUTE_MAX:
+        return _brute(left, right, distance, same=False)
+    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
+    for turn in _passes(blocks_for(max(len(left), len(right)), distance), distance):
+        a, b = _moved(left, turn), _moved(right, turn)
+        a.sort()
+        b.sort()
+        loose = np.uint64(64 - turn.shared_bits)
+        a_top, b_top = a >> loose, b >> loose
+        first = np.searchsorted(a_top, b_top, side="left")
+        count = np.searchsorted(a_top, b_top, side="right") - first
+        at = np.flatnonzero(count)
+        step = 0
+        while len(at):
+            for start in range(0, len(at), _CHUNK):
+                some = at[start : start + _CHUNK]
+                partner = first[some] + step
+                difference = b[some] ^ a[partner]
+                bits = np.bitwise_count(difference)
+                near = bits <= distance
+                near[near] = _own(difference[near], turn)
+                if near.any():
+                    found.append((_moved_back(a[partner[near]], turn), _moved_back(b[some[near]], turn), bits[near]))
+            step += 1
+            at = at[count[at] > step]
+    return _joined(found)
+
+
+def _brute(left: U64, right: U64, distance: int, *, same: bool) -> Pairs:
+    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
+    for start in range(0, len(left), _BRUTE_ROWS):
+        rows = left[start : start + _BRUTE_ROWS]
+        base = start if same else 0
+        others = right[base:]
+        bits = np.bitwise_count(rows[:, None] ^ others[None, :])
+        i, j = np.nonzero(bits <= distance)
+        if same:
+            keep = j > i
+            i, j = i[keep], j[keep]
+        found.append((rows[i], others[j], bits[i, j]))
+    return _joined(found)
