@@ -86,7 +86,8 @@ class _Writer:
             f"{chance.choice(_OPENINGS)} scene {_PLACES[scene.setting]} {_TIMES[scene.time]}, where "
             f"{people[0].lower()}{people[1:]} {_ACTIONS[scene.form]}.",
             f"{people} {_ACTIONS[scene.form]} {_PLACES[scene.setting]} {_TIMES[scene.time]}.",
-            f"{_TIMES[scene.time].capitalize()}, {people[0].lower()}{people[1:]} {_ACTIONS[scene.form]} {_PLACES[scene.setting]}.",
+            f"{_TIMES[scene.time].capitalize()}, {people[0].lower()}{people[1:]} {_ACTIONS[scene.form]} "
+            f"{_PLACES[scene.setting]}.",
         )
         more = (
             f"The mood is {scene.mood}, with {shown} in view.",

@@ -6,9 +6,11 @@ import math
 import random
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from engine.simulator.canvas import Canvas
 from engine.simulator.colours import HAZES, Colour, Sky, lit, mix, shade
-from engine.simulator.figures import glow, tree
+from engine.simulator.figures import grid_height, tree
 from engine.simulator.scenes import Scene
 
 _FACADES = ((222, 184, 140), (206, 140, 112), (236, 214, 176), (170, 186, 178), (214, 166, 152), (188, 172, 196))
@@ -41,8 +43,19 @@ class View:
         return mix(lit(colour, self.scene.time), HAZES[self.scene.time], haze)
 
 
-def draw_sky(view: View, sky: Sky, chance: random.Random) -> None:
+class Bloom(Struct, frozen=True):
+    """The light around sun or moon, to be laid over the finished backdrop."""
+
+    x: int
+    y: int
+    radius: int
+    colour: Colour
+    strength: int
+
+
+def draw_sky(view: View, sky: Sky, chance: random.Random) -> Bloom | None:
     """Sun or moon, stars, clouds."""
+    bloom: Bloom | None = None
     canvas, w, horizon = view.canvas, view.width, view.horizon
     size = chance.uniform(0.035, 0.08) * view.full_height
     x, y = chance.uniform(0.08, 0.92) * w, horizon * chance.uniform(0.16, 0.8)
@@ -57,8 +70,7 @@ def draw_sky(view: View, sky: Sky, chance: random.Random) -> None:
     else:
         disc = (255, 246, 214) if time == "day" else (255, 226, 160)
     if clear:
-        light = glow(max(8, int(size * 4)), disc, 150)
-        canvas.paste(light, x - light.width / 2, y - light.height / 2)
+        bloom = Bloom(int(x), int(y), max(8, int(size * 5) // 16 * 16), disc, 150 if time != "night" else 110)
         canvas.oval(x - size, y - size, x + size, y + size, disc)
         if time == "night" and chance.random() < 0.6:  # a crescent
             shift = size * 0.5
@@ -71,6 +83,7 @@ def draw_sky(view: View, sky: Sky, chance: random.Random) -> None:
             bx, by, b = chance.uniform(0.1, 0.9) * w, chance.uniform(0.1, 0.6) * horizon, chance.uniform(3, 7)
             wing = mix(sky.middle, (40, 44, 60), 0.7)
             canvas.poly([(bx - b, by - b / 2), (bx, by), (bx + b, by - b / 2), (bx, by + b / 5)], wing)
+    return bloom
 
 
 def _cloud(view: View, sky: Sky, chance: random.Random) -> None:
@@ -146,7 +159,7 @@ def hills(view: View, chance: random.Random, colours: tuple[Colour, ...], *, hei
 def tree_line(view: View, chance: random.Random, count: int, low: float, high: float) -> None:
     """Trees along the far edge of the ground."""
     for _ in range(count):
-        height = int(chance.uniform(low, high) * view.full_height) // 8 * 8 + 8
+        height = grid_height(chance.uniform(low, high) * view.full_height)
         cutout = tree(chance.randrange(8), view.scene.time, height, 2)
         view.canvas.paste(cutout, chance.uniform(-0.05, 0.98) * view.width - cutout.width / 2, view.base - height + 2)
 
@@ -271,7 +284,7 @@ def _government(view: View, chance: random.Random) -> None:
             view.canvas.rect(left, view.base - tall * 0.46, left + (wing - half) / 13, view.base - tall * 0.18, pane)
     top = view.base - tall
     if chance.random() < 0.6:  # a dome behind the gable
-        r = half * chance.uniform(0.3, 0.42)
+        r = min(half * chance.uniform(0.3, 0.42), (top - 8) / 2.5)
         dome = view.tone(chance.choice(((120, 164, 150), (190, 186, 178), (176, 136, 84))), 0.12)
         view.canvas.rect(x - r, top - r * 0.7, x + r, top + 4, shade(stone, 0.9))
         view.canvas.pie(x - r * 1.06, top - r * 1.9, x + r * 1.06, top + r * 0.4, 180, 360, dome)

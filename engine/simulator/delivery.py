@@ -156,5 +156,5 @@ async def _until_gone(transport: asyncio.Transport) -> None:
     """Hold the connection open until the client leaves, at most for a bounded time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + STALL_MAX_S
-    while not transport.is_closing() and loop.time() < end:
+    while not transport.is_closing() and loop.time() < end:  # noqa: ASYNC110 - a transport has no event for it
         await asyncio.sleep(0.05)

@@ -26,7 +26,7 @@ def idat(image: Image.Image, level: int) -> bytes:
     rows[:, 0] = 2
     rows[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    packer = zlib.compressobj(level, zlib.DEFLATED, 15, 9, zlib.Z_RLE if level <= 1 else zlib.Z_DEFAULT_STRATEGY)
+    packer = zlib.compressobj(level, zlib.DEFLATED, 15, 9)
     return png_chunk(b"IDAT", packer.compress(rows.data) + packer.flush())
 
 

@@ -1,50 +1,110 @@
 """People, placards and trees as small cut-outs with soft edges, kept for the next picture.
 
-Each cut-out is drawn at twice its size and reduced. Heights come from a geometric grid, so that a
-crowd of hundreds is made of few drawings.
+Each is drawn once, large and in plain daylight; its sizes, the light of the hour and the veil of
+distance are made from that. Heights come from a geometric grid, so that a crowd of hundreds is made
+of few cut-outs.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from engine.simulator.colours import CLOTHES, HAIRS, HAZES, SKINS, Colour, lit, mix, shade
+from engine.simulator.colours import CLOTHES, HAIRS, HAZES, SKINS, Colour, lit, shade
 
-PEOPLE = 40
+PEOPLE = 32
 """Different people; further numbers repeat them."""
-PLACARDS = 28
+PLACARDS = 18
 TREES = 8
-_GRID = 1.13
-_CACHE = 1600  # cut-outs; about 25 KB each on average
+UMBRELLAS = 8
+FLAGS = 12
+_MASTER_PX = 320
+_SMALL_PX = 120
+"""Cut-outs up to this height are kept in great number: they are what crowds are made of."""
+_GRID_SMALL, _GRID_LARGE = 1.17, 1.3
 
 
 def grid_height(height: float) -> int:
-    """The nearest height that cut-outs are drawn at."""
-    return max(8, round(8 * _GRID ** round(math.log(max(height, 8) / 8, _GRID))))
+    """The nearest height that cut-outs are made at."""
+    base, grid = (8, _GRID_SMALL) if height <= _SMALL_PX else (_SMALL_PX, _GRID_LARGE)
+    return max(8, round(base * grid ** round(math.log(max(height, 8) / base, grid))))
 
 
-@lru_cache(maxsize=_CACHE)
 def person(number: int, time: str, height: int, haze: int) -> Image.Image:
     """A person of this height in pixels, feet at the lower edge; `haze` from 0 (near) to 4 (far)."""
-    chance = random.Random(f"person {number % PEOPLE}")
-    u = height * 2 / 100  # one hundredth of the figure, at twice the size
+    # Nobody tells apart more than a dozen people who are no higher than a fingernail.
+    return _cut("person", number % (PEOPLE if height > 48 else 14), time, height, haze)
+
+
+def placard(number: int, time: str, height: int) -> Image.Image:
+    """A placard on a stick, `height` pixels high in all; what it says is a mark nobody can read."""
+    return _cut("placard", number % PLACARDS, time, height, 0)
+
+
+def tree(number: int, time: str, height: int, haze: int) -> Image.Image:
+    """A tree of this height, its foot at the lower edge."""
+    return _cut("tree", number % TREES, time, height, haze)
+
+
+def umbrella(number: int, time: str, height: int) -> Image.Image:
+    """An open umbrella over a head; `height` is that of the person below."""
+    return _cut("umbrella", number % UMBRELLAS, time, height, 0)
+
+
+def flag(number: int, time: str, height: int) -> Image.Image:
+    """A flag of no country on its pole."""
+    return _cut("flag", number % FLAGS, time, height, 0)
+
+
+def _cut(kind: str, number: int, time: str, height: int, haze: int) -> Image.Image:
+    kept = _small if height <= _SMALL_PX else _large
+    return kept(kind, number, time, height, haze)
+
+
+def _made(kind: str, number: int, time: str, height: int, haze: int) -> Image.Image:
+    master = _master(kind, number)
+    scale = height / _MASTER_PX
+    size = (max(1, round(master.width * scale)), max(1, round(master.height * scale)))
+    if scale < 0.25:
+        master = master.reduce(int(0.5 / scale))
+    cut = master.resize(size, Image.Resampling.BILINEAR).convert("RGBA")
+    return cut if time == "day" and haze == 0 else cut.point(_light(time, haze))
+
+
+_small = lru_cache(maxsize=4000)(_made)
+_large = lru_cache(maxsize=300)(_made)
+
+
+@lru_cache(maxsize=64)
+def _light(time: str, haze: int) -> list[int]:
+    """The table that turns daylight into the light of this hour behind this much air."""
+    table: list[int] = []
+    for channel in range(3):
+        for value in range(256):
+            lit_value = lit((value, value, value), time)[channel]
+            table.append(int(lit_value * (1 - haze * 0.13) + HAZES[time][channel] * haze * 0.13))
+    return table + list(range(256))
+
+
+@lru_cache(maxsize=PEOPLE + PLACARDS + TREES + UMBRELLAS + FLAGS)
+def _master(kind: str, number: int) -> Image.Image:
+    """The large drawing, premultiplied, as resizing likes it."""
+    chance = random.Random(f"{kind} {number}")
+    return _DRAW[kind](chance, number, _MASTER_PX * 2 / 100).convert("RGBa").reduce(2)
+
+
+def _person(chance: random.Random, _number: int, u: float) -> Image.Image:
     image = Image.new("RGBA", (int(70 * u), int(122 * u)))
-    pen = ImageDraw.Draw(image)
-
-    def tone(colour: Colour) -> Colour:
-        return mix(lit(colour, time), HAZES[time], haze * 0.13)
-
     coat = chance.choice(CLOTHES)
     below = chance.choice([c for c in CLOTHES if c != coat and sum(c) < 480])
     skin, hair = chance.choice(SKINS), chance.choice(HAIRS)
-    _Body(pen, u, chance, tone(coat), tone(shade(coat, 0.82)), tone(below), tone(skin), tone(hair)).draw(
-        tone(chance.choice(CLOTHES))
-    )
-    return image.reduce(2)
+    body = _Body(ImageDraw.Draw(image), u, chance, coat, shade(coat, 0.82), below, skin, hair)
+    body.draw(chance.choice([c for c in CLOTHES if c != coat]))
+    return image
 
 
 class _Body:
@@ -75,7 +135,7 @@ class _Body:
         u = self.u
         self.pen.rounded_rectangle((x0 * u, y0 * u, x1 * u, y1 * u), radius * u, fill=colour)
 
-    def limb(self, points: list[tuple[float, float]], width: float, colour: Colour) -> None:
+    def limb(self, points: Sequence[tuple[float, float]], width: float, colour: Colour) -> None:
         u = self.u
         self.pen.line([(x * u, y * u) for x, y in points], fill=colour, width=max(1, int(width * u)), joint="curve")
         for x, y in (points[0], points[-1]):
@@ -193,27 +253,20 @@ class _Body:
             )
 
 
-@lru_cache(maxsize=300)
-def placard(number: int, time: str, height: int) -> Image.Image:
-    """A placard on a stick, `height` pixels high in all; what it says is a mark nobody can read."""
-    chance = random.Random(f"placard {number % PLACARDS}")
-    u = height * 2 / 100
+def _placard(chance: random.Random, _number: int, u: float) -> Image.Image:
     image = Image.new("RGBA", (int(90 * u), int(104 * u)))
     pen = ImageDraw.Draw(image)
-    paper = lit(
-        chance.choice(((250, 246, 234), (250, 246, 234), (252, 214, 92), (236, 110, 92), (120, 190, 196))), time
-    )
-    ink = lit(chance.choice(((40, 40, 52), (196, 52, 60), (30, 96, 130), (48, 110, 70))), time)
+    paper = chance.choice(((250, 246, 234), (250, 246, 234), (252, 214, 92), (236, 110, 92), (120, 190, 196)))
+    ink = chance.choice(((40, 40, 52), (196, 52, 60), (30, 96, 130), (48, 110, 70)))
     if sum(abs(a - b) for a, b in zip(paper, ink, strict=True)) < 150:
-        ink = lit((40, 40, 52), time)
+        ink = (40, 40, 52)
     wide, tall = chance.choice(((56, 40), (40, 52), (48, 48), (66, 36)))
     left, top = 45 - wide / 2, 4
-    pen.rectangle((43.6 * u, top * u, 46.4 * u, 104 * u), fill=lit((150, 112, 74), time))
+    pen.rectangle((43.6 * u, top * u, 46.4 * u, 104 * u), fill=(150, 112, 74))
     pen.rounded_rectangle((left * u, top * u, (left + wide) * u, (top + tall) * u), 2 * u, fill=paper)
     pen.rectangle((left * u, (top + tall - 2.4) * u, (left + wide) * u, (top + tall) * u), fill=shade(paper, 0.86))
     _mark(pen, u, chance, left + wide / 2, top + tall / 2, wide, tall, ink)
-    turned = image.rotate(chance.uniform(-12, 12), Image.Resampling.BICUBIC, center=(45 * u, 104 * u))
-    return turned.reduce(2)
+    return image.rotate(chance.uniform(-12, 12), Image.Resampling.BICUBIC, center=(45 * u, 104 * u))
 
 
 def _mark(
@@ -255,56 +308,80 @@ def _mark(
             pen.ellipse(box, fill=colour if colour is not None else (255, 255, 255))
 
 
-@lru_cache(maxsize=120)
-def tree(number: int, time: str, height: int, haze: int) -> Image.Image:
-    """A tree of this height, its foot at the lower edge."""
-    chance = random.Random(f"tree {number % TREES}")
-    u = height * 2 / 100
+def _tree(chance: random.Random, number: int, u: float) -> Image.Image:
     image = Image.new("RGBA", (int(96 * u), int(100 * u)))
     pen = ImageDraw.Draw(image)
     leaf = chance.choice(((72, 120, 78), (96, 138, 70), (54, 104, 92), (190, 140, 62), (112, 150, 96)))
-
-    def tone(colour: Colour) -> Colour:
-        return mix(lit(colour, time), HAZES[time], haze * 0.14)
-
-    pen.polygon([(45 * u, 100 * u), (46.5 * u, 50 * u), (49.5 * u, 50 * u), (51 * u, 100 * u)], fill=tone((96, 70, 54)))
-    if number % TREES in (1, 5):  # a slender one
-        pen.ellipse((30 * u, 4 * u, 66 * u, 82 * u), fill=tone(shade(leaf, 0.82)))
-        pen.ellipse((30 * u, 4 * u, 56 * u, 74 * u), fill=tone(leaf))
-    else:
-        blobs = [(chance.uniform(14, 50), chance.uniform(6, 34), chance.uniform(26, 40)) for _ in range(6)]
-        for factor, shift in ((0.78, 4.0), (1.0, 0.0), (1.14, -4.0)):
-            for x, y, size in blobs:
-                inset = size * (0.0 if factor < 1 else 0.14 if factor == 1.0 else 0.36)
-                box = (
-                    (x + inset + shift) * u,
-                    (y + inset + shift) * u,
-                    (x + size - inset + shift) * u,
-                    (y + size - inset + shift) * u,
-                )
-                pen.ellipse(box, fill=tone(shade(leaf, factor)))
-    return image.reduce(2)
+    trunk = [(45 * u, 100 * u), (46.5 * u, 50 * u), (49.5 * u, 50 * u), (51 * u, 100 * u)]
+    pen.polygon(trunk, fill=(96, 70, 54))
+    if number in (1, 5):  # a slender one
+        pen.ellipse((30 * u, 4 * u, 66 * u, 82 * u), fill=shade(leaf, 0.82))
+        pen.ellipse((30 * u, 4 * u, 56 * u, 74 * u), fill=leaf)
+        return image
+    blobs = [(chance.uniform(14, 50), chance.uniform(6, 34), chance.uniform(26, 40)) for _ in range(6)]
+    for factor, shift, inset_part in ((0.78, 4.0, 0.0), (1.0, 0.0, 0.14), (1.14, -4.0, 0.36)):
+        for x, y, size in blobs:
+            inset = size * inset_part
+            low, high = inset + shift, size - inset + shift
+            pen.ellipse(((x + low) * u, (y + low) * u, (x + high) * u, (y + high) * u), fill=shade(leaf, factor))
+    return image
 
 
-@lru_cache(maxsize=120)
-def umbrella(number: int, time: str, height: int) -> Image.Image:
-    """An open umbrella over a head; `height` is that of the person below."""
-    chance = random.Random(f"umbrella {number}")
-    u = height * 2 / 100
+def _umbrella(chance: random.Random, _number: int, u: float) -> Image.Image:
     image = Image.new("RGBA", (int(76 * u), int(60 * u)))
     pen = ImageDraw.Draw(image)
-    cloth = lit(chance.choice(CLOTHES), time)
-    pen.line([(38 * u, 8 * u), (38 * u, 60 * u)], fill=lit((70, 60, 60), time), width=max(1, int(1.8 * u)))
+    cloth = chance.choice(CLOTHES)
+    pen.line([(38 * u, 8 * u), (38 * u, 60 * u)], fill=(70, 60, 60), width=max(1, int(1.8 * u)))
     pen.pieslice((4 * u, 6 * u, 72 * u, 66 * u), 180, 360, fill=cloth)
     pen.pieslice((22 * u, 6 * u, 54 * u, 66 * u), 180, 360, fill=shade(cloth, 1.16))
-    return image.reduce(2)
+    return image
+
+
+def _flag(chance: random.Random, _number: int, u: float) -> Image.Image:
+    """Stripes, discs and slants in the colours of the crowd's clothes."""
+    image = Image.new("RGBA", (int(74 * u), int(100 * u)))
+    pen = ImageDraw.Draw(image)
+    one, two, three = chance.sample(CLOTHES, 3)
+    pen.rectangle((2 * u, 0, 4.4 * u, 100 * u), fill=(90, 74, 62))
+    wave = [(4 + 66 * i / 24, 2.6 * math.sin(i / 24 * 7)) for i in range(25)]
+
+    def strip(low: float, high: float, colour: Colour) -> None:
+        upper = [(x * u, (6 + low + d) * u) for x, d in wave]
+        under = [(x * u, (6 + high + d) * u) for x, d in reversed(wave)]
+        pen.polygon(upper + under, fill=colour)
+
+    strip(0, 40, one)
+    kind = chance.choice(("two", "three", "disc", "slant", "bar"))
+    if kind == "two":
+        strip(20, 40, two)
+    elif kind == "three":
+        strip(13, 27, two)
+        strip(27, 40, three)
+    elif kind == "disc":
+        pen.ellipse((24 * u, 14 * u, 46 * u, 36 * u), fill=two)
+        pen.ellipse((29 * u, 19 * u, 41 * u, 31 * u), fill=three)
+    elif kind == "slant":
+        pen.polygon([(4 * u, 6 * u), (34 * u, 26 * u), (4 * u, 46 * u)], fill=two)
+    else:
+        strip(15, 25, two)
+        pen.rectangle((14 * u, 9 * u, 22 * u, 44 * u), fill=two)
+    return image
+
+
+_DRAW: dict[str, Callable[[random.Random, int, float], Image.Image]] = {
+    "person": _person,
+    "placard": _placard,
+    "tree": _tree,
+    "umbrella": _umbrella,
+    "flag": _flag,
+}
 
 
 @lru_cache(maxsize=64)
 def glow(radius: int, colour: Colour, strength: int) -> Image.Image:
     """A soft light, brightest in its middle."""
-    small = Image.radial_gradient("L").resize((2 * radius, 2 * radius))
-    mask = small.point([max(0, strength - int(v * strength / 180)) for v in range(256)])
+    fall = [int(strength * max(0.0, 1 - v / 250) ** 2) for v in range(256)]
+    mask = Image.radial_gradient("L").point(fall).resize((2 * radius, 2 * radius))
     light = Image.new("RGBA", mask.size, (*colour, 0))
     light.putalpha(mask)
     return light

@@ -89,9 +89,12 @@ def draw(scene: Scene, width: int, height: int) -> Image.Image:
     band = min(height, int(frame.horizon + reach * height))
     canvas = Canvas(column[:band], width)
     view = View(canvas, scene, frame.horizon, frame.centre, height)
-    draw_sky(view, heaven, chance)
+    bloom = draw_sky(view, heaven, chance)
     draw_setting(view, chance)
     image.paste(canvas.finished(), (0, 0))
+    if bloom is not None:
+        light = figures.glow(bloom.radius, bloom.colour, bloom.strength)
+        image.paste(light, (bloom.x - bloom.radius, bloom.y - bloom.radius), light)
     _ground(image, scene, frame, ground, chance)
     if scene.weather == "fog":
         _fog(image, scene, frame)
@@ -131,9 +134,7 @@ def _ground(
 def _fog(image: Image.Image, scene: Scene, frame: _Frame) -> None:
     at = np.arange(frame.height)
     veil = np.exp(-(((at - frame.horizon) / (0.16 * frame.height)) ** 2)) * 165
-    mask = Image.fromarray(
-        np.ascontiguousarray(np.broadcast_to(veil.astype(np.uint8)[:, None], (frame.height, frame.width)))
-    )
+    mask = Image.fromarray(veil.astype(np.uint8)[:, None]).resize(image.size)
     image.paste(HAZES[scene.time], mask=mask)
 
 
@@ -165,6 +166,10 @@ def _rows(scene: Scene, frame: _Frame, chance: random.Random) -> list[_Row]:
         if march:
             half = depth * spread * 2.2
             left, right = max(-0.05 * frame.width, frame.centre - half), min(1.05 * frame.width, frame.centre + half)
+        elif scene.crowd < 30:
+            if not 0.3 < h / frame.near < 0.9 and h != heights[-1]:
+                continue
+            left, right = frame.centre - 0.34 * frame.width, frame.centre + 0.34 * frame.width
         else:
             left, right = -0.04 * frame.width, 1.04 * frame.width
         raw.append((h, left, right, density * (right - left) / (0.52 * h)))
@@ -173,8 +178,9 @@ def _rows(scene: Scene, frame: _Frame, chance: random.Random) -> list[_Row]:
     rows: list[_Row] = []
     for h, left, right, count in raw:
         size = figures.grid_height(h)
-        distance = (frame.near - h) / frame.near
-        haze = round(4 * max(0.0, distance - 0.25) / 0.75) if scene.weather != "fog" else min(4, round(5.5 * distance))
+        # By the height alone, so that few different cut-outs are needed.
+        haze = round(3.4 * max(0.0, 1 - size / (0.13 * min(frame.width, frame.height))))
+        haze = min(4, haze + 1) if scene.weather == "fog" and haze else haze
         # Few people keep together near the middle depth; the mass fills everything.
         even = share if share > 0.5 else share * (2.0 if 0.25 < h / frame.near < 0.8 else 0.45)
         rows.append(
@@ -192,6 +198,7 @@ def _crowd(image: Image.Image, scene: Scene, frame: _Frame, chance: random.Rando
     if scene.form not in ("march", "strike_picket", "rally") or scene.crowd < 15:
         banner_row = -1
     flags = chance.randint(0, 5)
+    who = chance.randrange(figures.PEOPLE)
     umbrellas = 0.45 if scene.weather == "rain" else 0.0
     for n, row in enumerate(rows):
         h = row.height
@@ -210,14 +217,17 @@ def _crowd(image: Image.Image, scene: Scene, frame: _Frame, chance: random.Rando
                 image.paste(sign, (int(x - sign.width / 2), int(feet - 0.62 * size - sign.height)), sign)
             elif flags and n > 1 and chance.random() < 0.02:
                 flags -= 1
-                cloth = _flag(chance.randrange(12), time, int(h * 1.9) // 6 * 6 + 6)
+                cloth = figures.flag(
+                    chance.randrange(figures.FLAGS), time, figures.grid_height(min(h * 1.9, 0.3 * frame.height))
+                )
                 image.paste(cloth, (int(x), int(feet - 0.5 * size - cloth.height)), cloth)
-            body = figures.person(chance.randrange(figures.PEOPLE), time, size, row.haze)
+            who += chance.randrange(1, 13)  # never the neighbour's twin
+            if h >= 20 and chance.random() < umbrellas:
+                cover = figures.umbrella(chance.randrange(figures.UMBRELLAS), time, size)
+                image.paste(cover, (int(x - cover.width / 2), int(feet - 1.3 * size)), cover)
+            body = figures.person(who, time, size, row.haze)
             image.paste(body, (int(x - body.width / 2), int(feet - body.height)), body)
-            if umbrellas and h >= 20 and chance.random() < umbrellas:
-                cover = figures.umbrella(chance.randrange(8), time, size)
-                image.paste(cover, (int(x - cover.width / 2), int(feet - 1.16 * size)), cover)
-            elif candles and h >= 16 and chance.random() < 0.5:
+            if candles and h >= 16 and chance.random() < 0.5:
                 _candle(image, x + 0.16 * h, feet - 0.55 * h, h)
         if n == banner_row:
             _banner(image, scene, row, frame, chance)
@@ -258,40 +268,6 @@ def _banner(image: Image.Image, scene: Scene, row: _Row, frame: _Frame, chance: 
         cursor += tall * 0.4
     cut = surface.reduce(2)
     image.paste(cut, (x, int(row.feet - row.height * 0.66)), cut)
-
-
-@lru_cache(maxsize=80)
-def _flag(number: int, time: str, height: int) -> Image.Image:
-    """A flag of no country: stripes, discs and slants in the colours of the crowd's clothes."""
-    chance = random.Random(f"flag {number}")
-    u = height * 2 / 100
-    image = Image.new("RGBA", (int(74 * u), int(100 * u)))
-    pen = ImageDraw.Draw(image)
-    one, two, three = (lit(c, time) for c in chance.sample(CLOTHES, 3))
-    pen.rectangle((2 * u, 0, 4.4 * u, 100 * u), fill=lit((90, 74, 62), time))
-    wave = [(4 + 66 * i / 10, 3.0 * (1 if i % 4 in (1, 2) else -1)) for i in range(11)]
-
-    def strip(low: float, high: float, colour: tuple[int, int, int]) -> None:
-        upper = [(x * u, (6 + low + d) * u) for x, d in wave]
-        under = [(x * u, (6 + high + d) * u) for x, d in reversed(wave)]
-        pen.polygon(upper + under, fill=colour)
-
-    kind = chance.choice(("two", "three", "disc", "slant", "bar"))
-    strip(0, 40, one)
-    if kind == "two":
-        strip(20, 40, two)
-    elif kind == "three":
-        strip(13, 27, two)
-        strip(27, 40, three)
-    elif kind == "disc":
-        pen.ellipse((24 * u, 14 * u, 46 * u, 36 * u), fill=two)
-        pen.ellipse((29 * u, 19 * u, 41 * u, 31 * u), fill=three)
-    elif kind == "slant":
-        pen.polygon([(4 * u, 6 * u), (34 * u, 26 * u), (4 * u, 46 * u)], fill=two)
-    else:
-        strip(15, 25, two)
-        pen.rectangle((14 * u, 8 * u, 22 * u, 42 * u), fill=two)
-    return image.reduce(2)
 
 
 def _foreground(image: Image.Image, scene: Scene, frame: _Frame, chance: random.Random) -> None:

@@ -174,8 +174,6 @@ class _Bucket(_Count):
         self._level = max(self._level - amount, -self._limit)
 
 
-def quota_for(quotas: Quota | Mapping[str, Quota] | None, model: str) -> Quota | None:
+def quota_for(quotas: Mapping[str, Quota | None], model: str) -> Quota | None:
     """The quota of this model; the key `*` stands for every model not named."""
-    if quotas is None or isinstance(quotas, Quota):
-        return quotas
     return quotas.get(model, quotas.get("*"))

@@ -11,7 +11,7 @@ import random
 import re
 import ssl
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -142,7 +142,7 @@ class Simulator:
 
     @classmethod
     @contextmanager
-    def in_thread(cls, **options: Any) -> Iterator[Self]:
+    def in_thread(cls, **options: Any) -> Generator[Self]:
         """A simulator in a daemon thread with a loop of its own; takes the options of `Simulator`."""
         simulator = cls(**options)
         started, failed = threading.Event(), list[BaseException]()

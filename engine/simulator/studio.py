@@ -30,7 +30,8 @@ class Studio:
 
     def __init__(self, source: PictureSource, kind: Format, *, seed: int = 0) -> None:
         self.mime_type = f"image/{kind}"
-        self._source, self._kind, self._seed = source, kind, seed
+        self._source, self._seed = source, seed
+        self._kind: Format = kind
         self._pools: dict[tuple[int, int], Pool] = {}
         self._drawn: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._drawn_bytes = 0
