@@ -106,10 +106,10 @@ class Pace:
         if margin is None:
             margin = margin_s(limit, self.window_s)
         if not self.whole:
-            # Whole calls fill a window only up to one call's cost; what the margin does not cover of
-            # the heaviest one is taken off, so that the last call of a window never tips it over.
-            spare = limit * (margin - CREDIT_S) / (self.window_s + margin)
-            limit = max(limit / 2.0, limit - max(0.0, self._cost_max - spare))
+            # A window may end with a whole call, not a part of one: where the margin does not cover the
+            # heaviest call, the pace is so much lower that the last call never tips the window over.
+            spare = (self.window_s + margin) / (self.window_s + CREDIT_S)
+            limit = min(limit, max(limit / 2.0, (limit - self._cost_max) * spare))
         return (self.window_s + margin) / limit
 
     def take(self, cost: float, now: float) -> None:
