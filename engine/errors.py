@@ -95,3 +95,11 @@ class ProviderError(EngineError):
         self.usage = usage
         self.bad_bytes = bad_bytes
         """Bytes to keep aside in quarantine/."""
+
+
+def leaf_of(error: BaseException) -> BaseException:
+    """The error that matters in an exception group: one of ours before anybody else's."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [leaf_of(inner) for inner in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, EngineError)), leaves[0])

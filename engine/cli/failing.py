@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errors import EngineError
+from engine.errors import EngineError, leaf_of
 from engine.settings import Secret, find_credentials, redact
 
 
@@ -19,17 +19,9 @@ def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     try:
         return run(args)
     except BaseExceptionGroup as group:
-        return _told(_leaf(group))
+        return _told(leaf_of(group))
     except BaseException as error:  # noqa: BLE001 - the outermost frame: nothing may escape as a traceback
         return _told(error)
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """The error that matters in a group: ours before anybody else's."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    leaves = [_leaf(inner) for inner in error.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, EngineError)), leaves[0])
 
 
 def _told(error: BaseException) -> int:

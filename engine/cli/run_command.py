@@ -66,10 +66,22 @@ def run(args: argparse.Namespace) -> int:
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     """The configuration keys that the command line sets."""
+    overrides = assignments(args.set)
+    if args.images is not None:
+        overrides["generation.num_images"] = args.images
+    if args.model is not None:
+        overrides["generation.model"] = args.model
+    if args.budget is not None:
+        overrides["budget.usd"] = args.budget
+    return overrides
+
+
+def assignments(words: list[str]) -> dict[str, Any]:
+    """`--set KEY=VALUE` words as dotted overrides; values are YAML."""
     import yaml
 
     overrides: dict[str, Any] = {}
-    for word in args.set:
+    for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {word!r}: write it as KEY=VALUE, such as rate_limiting.requests_per_minute=60")
@@ -77,12 +89,6 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
             overrides[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {word!r}: the value is not valid YAML; quote it") from None
-    if args.images is not None:
-        overrides["generation.num_images"] = args.images
-    if args.model is not None:
-        overrides["generation.model"] = args.model
-    if args.budget is not None:
-        overrides["budget.usd"] = args.budget
     return overrides
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, RunEnded, RunOpened
+from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, RunEnded, RunOpened, StageEnded
 
 _BUFFER_BYTES = 64 * 1024
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -57,7 +57,7 @@ class EventLog:
         match event:
             case RunOpened():
                 self._pending_open = event
-            case RunEnded() if not self._files:
+            case RunEnded() | StageEnded() if not self._files:
                 return
             case _:
                 self._tell(event)

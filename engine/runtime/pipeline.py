@@ -19,7 +19,7 @@ import anyio
 from engine import settings as settings_
 from engine.core.ledger import Ledger, slot
 from engine.core.retry import policy_of
-from engine.errors import ConfigError, EngineError, ProviderError
+from engine.errors import ConfigError, EngineError, ProviderError, leaf_of
 from engine.observe.events import Event, Notice, Observer, RunEnded, RunOpened, fan_out
 from engine.observe.logs import EventLog
 from engine.providers.base import Provider, Response
@@ -161,7 +161,10 @@ class Run:
         async def one(stage_run: StageRun, stage: Stage) -> None:
             try:
                 await stage_run.run()
-            except EngineError as error:
+            except (EngineError, ExceptionGroup) as raised:
+                error = leaf_of(raised)
+                if not isinstance(error, EngineError):
+                    raise
                 self._context.stop("error", error)
                 for other in self._stages:
                     other.nudge()
