@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.reviews import Decision
+from engine.errors import StoreError
 from schemas.record import check_line
 
 __all__ = ["ReviewLines", "read_reviews"]
@@ -29,13 +30,18 @@ class ReviewLines(Struct, frozen=True, kw_only=True):
 
 
 def read_reviews(path: Path, offset: int = 0) -> ReviewLines:
-    """The decisions from `offset` (the start of a line) to the last newline; none when there is no file."""
+    """The decisions from `offset` (the start of a line) to the last newline; none when there is no file.
+
+    Raises StoreError when the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read()
     except FileNotFoundError:
         return ReviewLines(decisions=(), damaged=(), end=offset)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); the decisions are in it") from error
     decisions: list[Decision] = []
     damaged: list[int] = []
     at = 0

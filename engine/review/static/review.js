@@ -237,6 +237,7 @@ const state = {
   selected: new Set(),
   gridAt: 0,
   focused: 0,
+  notice: null,
 };
 
 const PRELOADED_IMAGES = 3;
@@ -388,11 +389,12 @@ function tell(text) {
   $("#live").textContent = text;
 }
 
+/** Trouble, until it is over; then what has to be known all the time, if anything. */
 function banner(text, calm = false) {
   const box = $("#banner");
-  box.hidden = !text;
-  box.classList.toggle("calm", calm);
-  box.textContent = text ?? "";
+  box.hidden = !(text || state.notice);
+  box.classList.toggle("calm", calm || !text);
+  box.textContent = text ?? state.notice ?? "";
 }
 
 function complain(error) {
@@ -1459,7 +1461,10 @@ async function start() {
   state.reviewer = address.get("reviewer") || memory.get("groundswell:reviewer") || state.session.reviewer || "reviewer";
   $("#run").textContent = state.session.run;
   $("#download").hidden = transport.keepsDecisions;
-  if (!memory.lasting && !transport.keepsDecisions) banner("This frame keeps nothing: download your decisions before you close it.", true);
+  if (!memory.lasting && !transport.keepsDecisions) {
+    state.notice = "This frame keeps nothing: download your decisions before you close it.";
+    banner(null);
+  }
   await sendOutbox();
   const before = memory.get(`groundswell:${state.session.run}:filter`, { draw: "sample" });
   try {
