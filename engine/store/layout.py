@@ -112,13 +112,16 @@ class RunDir:
         """Make a folder inside the run, and each one's own name durable once per process.
 
         Only the first caller pays for the syncs; the others wait for it, because a picture in a folder
-        that may vanish is not safe yet. The run directory itself is never made here: if somebody removed
-        it, the run must stop. Symlinks are refused, so that nothing is written outside.
+        that may vanish is not safe yet. The run directory itself is never made here, nor a folder that was
+        there and is gone: if somebody removed it, the run must stop (FileNotFoundError). Symlinks are
+        refused, so that nothing is written outside.
         """
         with self._lock:
             for each in (*reversed([p for p in folder.parents if self.root in p.parents]), folder):
                 seen = _folder_identity(each)
-                if seen is not None and self._certain.get(each) == seen:
+                if each in self._certain:
+                    if self._certain[each] != seen:
+                        raise FileNotFoundError(2, f"the folder {each} is not the one it was")
                     continue
                 if seen is None:
                     try:

@@ -106,7 +106,7 @@ def test_nothing_is_written_through_a_symlinked_folder(run: RunDir, kit: Kit, tm
     if where == "images":
         link.rmdir()
     link.symlink_to(outside)
-    with pytest.raises(StoreError, match="symbolic link"):
+    with pytest.raises(StoreError, match=r"symbolic link|is not the one it was"):
         write_picture(run, 1, "a", kit.a_picture())
     assert list(outside.iterdir()) == []
 

@@ -13,7 +13,6 @@ import itertools
 import os
 import random
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -266,19 +265,16 @@ def lay_out(state: dict[Path, bytes | None], base: Path) -> None:
 
 
 @pytest.fixture
-def scratch() -> Iterator[Callable[[], Path]]:
-    """New empty folders, in memory where the machine has it; each is removed when the next is asked for."""
-    memory = Path("/dev/shm")
-    root = Path(tempfile.mkdtemp(prefix="power", dir=memory if os.access(memory, os.W_OK) else None))
+def scratch(memory: Path) -> Callable[[], Path]:
+    """Makes new empty folders, in memory."""
     count = itertools.count()
 
     def new() -> Path:
-        path = root / str(next(count))
+        path = memory / str(next(count))
         path.mkdir()
         return path
 
-    yield new
-    shutil.rmtree(root)
+    return new
 
 
 async def yielding(work: Callable[[], T], /) -> T:
