@@ -31,6 +31,10 @@ CAPTION = {
 @cache
 def picture(kind: str) -> bytes:
     """A real PNG of about 1.5 MB, or a real JPEG of about 200 KB, the same ones every time."""
+    if kind == "tiny":
+        from engine.providers.scripted import tiny_png
+
+        return tiny_png(b"bench")
     import numpy
     from PIL import Image
 
@@ -52,7 +56,10 @@ def body(kind: str) -> bytes:
         usage = {"promptTokenCount": 1412, "candidatesTokenCount": 160, "totalTokenCount": 1572}
     else:
         data = base64.b64encode(picture(kind)).decode()
-        part = {"inlineData": {"mimeType": f"image/{kind}", "data": data}, "thoughtSignature": "c2ln" * 200}
+        part = {
+            "inlineData": {"mimeType": "image/jpeg" if kind == "jpeg" else "image/png", "data": data},
+            "thoughtSignature": "c2ln" * 200,
+        }
         usage = {
             "promptTokenCount": 120,
             "candidatesTokenCount": 1120,
@@ -141,7 +148,7 @@ async def serve(options: argparse.Namespace) -> None:
     context, certificate = tls_context() if options.tls else (None, None)
     low, high = (float(part) for part in options.latency.split("-"))
     replies = {
-        False: reply(options.kind, chunked=options.chunked, gzipped=options.gzip),
+        False: reply("tiny" if options.kind == "text" else options.kind, chunked=options.chunked, gzipped=options.gzip),
         True: reply("text", chunked=options.chunked, gzipped=options.gzip),
     }
     loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ message), and says "check your plan and billing details" also when only a minute
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -165,11 +166,22 @@ def _quota(code: int, message: str, details: list[dict[str, Any]]) -> tuple[Erro
 
 
 def parse_json(body: bytes | bytearray | memoryview | str) -> Any:
-    """The body as JSON; None when it is not JSON."""
+    """The body as JSON; None when it is not JSON.
+
+    Half surrogate pairs are let through: they can stand in a field beside a picture that is paid for.
+    """
     try:
         return orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(body if isinstance(body, str) else bytes(body), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
 
 
 def _error_object(answer: Any) -> dict[str, Any] | None:

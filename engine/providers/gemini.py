@@ -162,7 +162,9 @@ class GeminiProvider:
         self._timeout_s = timeout_s
         self._secrets = (api_key,) if api_key else ()
         default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
-        self._session = wire.open_session(base_url or default_url, connections=connections, middlewares=(_tap,))
+        self._session = wire.open_session(
+            base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(_tap,)
+        )
         self._client = _open_client(
             self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
             project, location, timeout_s,
@@ -196,9 +198,10 @@ class GeminiProvider:
         """The HTTP answer. An error is given back, not raised: raised in a handler it would carry the foreign
         exception along, which may hold the request's headers, and with them the key."""
         try:
-            if self.transport == "fast":
-                return await self._call_fast(request, pictures)
-            return await self._call_sdk(request, pictures)
+            async with asyncio.timeout(self._timeout_s):
+                if self.transport == "fast":
+                    return await self._call_fast(request, pictures)
+                return await self._call_sdk(request, pictures)
         except ProviderError as error:
             return error
         except Exception as error:  # noqa: BLE001  foreign exceptions end here
@@ -212,9 +215,7 @@ class GeminiProvider:
             return await self._call_sdk(request, pictures)
         body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
         captured = template.captured
-        reply = await wire.post(
-            self._session, captured.url, captured.headers, body, ssl=captured.ssl, timeout_s=self._timeout_s
-        )
+        reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.ssl)
         if reply.status == 401 and self._backend == "vertex":
             self._templates.clear()  # The next call signs anew.
         return reply
@@ -231,8 +232,7 @@ class GeminiProvider:
         call = _Call(capture=True)
         token = _current.set(call)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._generate(marked, [picture_mark(n) for n in range(len(request.references))])
+            await self._generate(marked, [picture_mark(n) for n in range(len(request.references))])
         except _Caught:
             pass
         finally:
@@ -328,7 +328,8 @@ class GeminiProvider:
 
         failure: ProviderError
         try:
-            return await question
+            async with asyncio.timeout(self._timeout_s):
+                return await question
         except (IndexError, ProviderError):
             raise
         except errors.APIError as error:
