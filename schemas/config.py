@@ -257,8 +257,10 @@ class Output(Section):
         description="strict: on disk before anything follows. batch: may lose a second. none: the OS decides.",
     )
     save_intermediate: bool = _moot(True, "Checkpoints in the original.", "every image and line is saved at once")
-    image_format: Literal["png", "jpg", "jpeg", "webp"] = _moot(
-        "png", "Image format in the original.", "pictures are kept byte for byte as the model sends them"
+    image_format: Literal["png", "jpg", "jpeg", "webp"] = Field(
+        default="png",
+        description="For `export --format workshop`: pictures of another type are converted. The run itself keeps them "
+        "byte for byte as the model sends them.",
     )
     metadata_format: Literal["json", "csv"] = Field(default="json", description="For `export --format workshop`.")
     export_csv_summaries: bool = Field(

@@ -120,7 +120,6 @@ def test_with_a_gemini_model_the_originals_file_loads_and_warns_of_each_moot_key
         "generation.enable_checkpoints",
         "generation.checkpoint_file",
         "output.save_intermediate",
-        "output.image_format",
         "output.date_organized",
     }
 
