@@ -317,7 +317,7 @@ class Quota:
         if error.kind is ErrorKind.QUOTA_SPEND:
             pace = self.usd
         elif error.kind is ErrorKind.RATE_LIMITED:
-            pace = self.pace(dimension_of(error.quota_id))
+            pace = self.pace(dimension_of(error.quota_id)) if error.quota_id else self._fullest(now)
         else:
             pace = self.requests
         used = pace.tally.total(now)
@@ -343,6 +343,15 @@ class Quota:
         if told is not None:
             wait_s = max(wait_s, told + GATE_SLACK_S)
         return min(wait_s, SPEND_GATE_S_MAX if spend else GATE_S_MAX)
+
+    def _fullest(self, now: float) -> Pace:
+        """The per-minute dimension that a refusal without a name most likely means."""
+        best, most = self.requests, 0.0
+        for pace in (self.requests, self.images, self.tokens):
+            limit = pace.limit(now)
+            if limit and pace.tally.total(now) / limit > most:
+                best, most = pace, pace.tally.total(now) / limit
+        return best
 
     def pace(self, dimension: str) -> Pace:
         """The pace of a dimension by its name: requests, tokens, images, usd."""
