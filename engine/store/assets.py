@@ -21,7 +21,8 @@ from engine.store.recovery import make_quarantine, stamp
 from schemas.outcome import Asset
 
 PICTURE_THREADS = 8
-"""Writers of pictures at a time. Measured (benchmarks/store.py): see there for 2, 4, 8 and 16."""
+"""Writers of pictures at a time. Pictures of 1.5 MB per second, strict, on two cores (benchmarks/store.py):
+343 with 1 thread, 421 with 2, 433 with 4, 500 with 8, 430 with 16."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 

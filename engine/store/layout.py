@@ -169,6 +169,12 @@ def create_run(run: RunDir, manifest: RunManifest, *, durability: Durability = "
     """
     if run.run_json.exists():
         raise StoreError(f"{run.run_json}: already there; continue that run, or choose another --out")
+    for path in run.logs:
+        if path.exists() and path.stat().st_size:
+            raise StoreError(
+                f"{run.root}: run.json is gone, but {run.relative(path)} holds lines of a run; "
+                "restore run.json from a copy, or choose another --out"
+            )
     sync = durability != "none"
     try:
         make_root(run.root, sync=sync, fs=fs)

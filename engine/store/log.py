@@ -153,13 +153,14 @@ class LogWriter:
                     await batch.previous.done.wait()
                 self._seal(batch)
                 await self._offload(lambda: self._commit(batch))
-        except BaseException:
-            # Cancelled in a way that pierces shields (a bare asyncio cancel), or the thread could not
-            # be had: those who follow must not wait for ever, so commit here, at the price of one
-            # sync on the loop. The gate makes this wait for a thread that is at it already.
+        except BaseException as error:
+            # Cancelled in a way that pierces shields (a bare asyncio cancel), or no thread was to be
+            # had: those who follow must not wait for ever, so commit here, at the price of one sync
+            # on the loop. The gate makes this wait for a thread that is at it already.
             self._seal(batch)
             self._commit(batch)
-            raise
+            if not isinstance(error, Exception):
+                raise
         finally:
             batch.previous = None
             batch.done.set()
@@ -243,6 +244,8 @@ def open_writer(
 
     `offload` runs the blocking part (default: one worker thread of its own). Hold the run's lock.
     """
+    if path.parent.is_symlink():
+        raise StoreError(f"{path.parent}: a symbolic link; a run writes only inside its own directory: move it away")
     try:
         fd = fs.append_to(path)
         try:

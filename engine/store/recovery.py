@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.store.fs import DISK, Fs, refused, write_all
-from engine.store.scan import CHUNK_BYTES, Damage, Settled, is_whole, read_blocks
+from engine.store.scan import CHUNK_BYTES, Damage, Settled, head_of, is_whole, read_blocks
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ def inspect(
             end += len(line) + 1
             if is_whole(line):
                 try:
-                    settled = decode(line)
+                    settled = decode(head_of(line))
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     pass  # whole, but none of ours
                 else:

@@ -151,6 +151,13 @@ def test_a_run_that_could_not_be_made_is_no_run(tmp_path: Path, kit: Kit) -> Non
         assert load_manifest(run) == kit.MANIFEST
 
 
+def test_a_run_is_not_begun_over_the_logs_of_another(run: RunDir, kit: Kit) -> None:
+    run.run_json.unlink()
+    run.attempts_log.write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"run\.json is gone, but log/attempts\.jsonl holds lines"):
+        create_run(run, kit.MANIFEST)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -303,6 +303,25 @@ async def test_a_symlink_in_the_place_of_a_log_is_not_followed(run: RunDir, tmp_
         open_writer(run.images_log)
 
 
+async def test_a_log_folder_that_is_a_symlink_is_refused(run: RunDir, tmp_path: Path) -> None:
+    run.log.rename(tmp_path / "elsewhere")
+    run.log.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="a run writes only inside its own directory"):
+        open_writer(run.images_log)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_when_no_thread_is_to_be_had_the_line_is_written_all_the_same(run: RunDir, kit: Kit) -> None:
+    async def no_threads(work: Callable[[], Any], /) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    log = open_writer(run.images_log, offload=no_threads)
+    async with anyio.create_task_group() as group:
+        for index in range(1, 6):
+            group.start_soon(log.append, kit.an_image_line(index))
+    assert sorted(r.index for r in read_records(run.images_log, ImageRecord)) == [1, 2, 3, 4, 5]
+
+
 async def test_appending_on_a_virtual_clock_needs_no_thread(run: RunDir, kit: Kit) -> None:
     before = threading.active_count()
     async with open_writer(run.images_log, offload=inline) as log, anyio.create_task_group() as group:

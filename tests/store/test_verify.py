@@ -127,7 +127,6 @@ PLANTED: dict[str, tuple[str, Callable[[RunDir, Kit], object]]] = {
     "a file beside the folders": ("orphan", lambda run, kit: (run.images / "notes.txt").write_bytes(b"hello")),
     "a symlink in the folder": ("orphan", lambda run, kit: (run.images / "0000" / "l").symlink_to("/etc")),
     "a temporary picture": ("temporary", lambda run, kit: (run.images / "0000" / ".x.1.tmp").write_bytes(b"part")),
-    "a temporary manifest": ("temporary", lambda run, kit: (run.root / ".run.json.1.tmp").write_bytes(b"part")),
     "a job settled twice": (
         "settled_twice",
         lambda run, kit: _edit(run.metadata_log, lambda d: d + encode_line(a_metadata_line(2, kit))),
@@ -222,6 +221,17 @@ def test_what_an_interrupted_run_left_for_the_next_one_is_no_damage(full: RunDir
         assert report.sound
         assert kinds(report) == ["interrupted", "interrupted"]
         assert picture(full, 5).exists()
+
+
+def test_a_manifest_that_did_not_take_its_place_is_no_damage_and_is_tidied_up(full: RunDir) -> None:
+    left = full.root / ".run.json.0123.tmp"
+    left.write_bytes(b"part")
+    report = verify(full)
+    assert report.sound
+    assert kinds(report) == ["temporary"]
+    verify(full, repair=True)
+    assert not left.exists()
+    assert [path.read_bytes() for path in full.quarantine.iterdir()] == [b"part"]
 
 
 def test_a_live_run_may_be_looked_at_but_not_repaired(full: RunDir, kit: Kit) -> None:
