@@ -9,7 +9,6 @@ or is asked for once more).
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 NONE, OK, REFUSED, FAILED = 0, 1, 2, 3
@@ -19,7 +18,7 @@ _TASKS = ("caption", "labels", "comments")
 
 def slot(index: int, tasks: Sequence[str] = ()) -> int:
     """The place of a job in its stage: four per image, so that separate metadata calls have their own."""
-    return index * 4 + (1 + _TASKS.index(tasks[0]) if len(tasks) == 1 else 0)
+    return index * 4 if len(tasks) != 1 else index * 4 + 1 + _TASKS.index(tasks[0])
 
 
 def fingerprint(job: str) -> int:
@@ -37,7 +36,7 @@ class Ledger:
         self._in_doubt: dict[int, int] = {}
         self.reopened: set[int] = set()
         """Places that were settled well once and are asked again: their pictures were redone or lost."""
-        self.counts: Counter[int] = Counter()
+        self.counts: list[int] = [0, 0, 0, 0]
         self.attempts = 0
         self.cost_usd = 0.0
 
@@ -51,25 +50,32 @@ class Ledger:
 
     def ended(self, place: int, job: str, status: str, final: bool, attempt: int, cost_usd: float | None) -> None:
         """An attempt ended: one line of images.jsonl or metadata.jsonl."""
-        self._reach(place)
+        # A million lines come through here when a run is taken up: no call that is not needed.
+        if place >= len(self._codes):
+            self._reach(place)
         before = self._codes[place]
         after = _CODES.get(status, NONE) if final else NONE
         if before != after:
-            self.counts[before] -= before != NONE
-            self.counts[after] += after != NONE
+            if before:
+                self.counts[before] -= 1
+            if after:
+                self.counts[after] += 1
             if before == OK:
                 self.reopened.add(place)
-        self._codes[place] = after
-        self._jobs[place] = fingerprint(job)
-        self._attempts[place] = min(max(self._attempts[place], attempt), 0xFFFF)
-        if self._in_doubt.get(place, 0) <= attempt:
-            self._in_doubt.pop(place, None)
+            self._codes[place] = after
+        self._jobs[place] = int(job[:16], 16) or 1
+        if attempt > self._attempts[place]:
+            self._attempts[place] = attempt if attempt < 0xFFFF else 0xFFFF
+        if self._in_doubt and self._in_doubt.get(place, attempt + 1) <= attempt:
+            del self._in_doubt[place]
         self.attempts += 1
-        self.cost_usd += cost_usd or 0.0
+        if cost_usd:
+            self.cost_usd += cost_usd
 
     def started(self, place: int, attempt: int) -> None:
         """A call was about to be made; in doubt unless its end is known."""
-        self._reach(place)
+        if place >= len(self._codes):
+            self._reach(place)
         if attempt > self._attempts[place]:
             self._in_doubt[place] = attempt
 

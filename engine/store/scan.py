@@ -21,6 +21,8 @@ CHUNK_BYTES = 1 << 20
 LINE_BYTES_MAX = 32 << 20
 """A line longer than this was not written by us; it is damage, and is not held in memory."""
 FOLLOW_BYTES_MAX = 8 << 20
+HEAD_BYTES_MIN = 600
+"""A shorter line is parsed whole: looking for its head would not pay."""
 HEAD_BYTES_MAX = 4096
 """Where to look for the end of a line's head; beyond it the whole line is parsed."""
 
@@ -129,11 +131,12 @@ def head_of(line: bytes) -> bytes:
     The members that follow hold texts of any length; a key cannot stand inside a text, where its quotes
     would be escaped.
     """
-    for key in (b',"prompt":', b',"caption":'):
-        end = line.find(key, 0, HEAD_BYTES_MAX)
-        if end > 0:
-            return line[:end] + b"}"
-    return line
+    if len(line) < HEAD_BYTES_MIN:
+        return line
+    end = line.find(b',"prompt":', 0, HEAD_BYTES_MAX)
+    if end < 0:
+        end = line.find(b',"caption":', 0, HEAD_BYTES_MAX)
+    return line[:end] + b"}" if end > 0 else line
 
 
 def read_records(
