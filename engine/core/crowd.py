@@ -132,7 +132,8 @@ def _occupied(occupation: str) -> str:
 
 def described(person: Person, categories: frozenset[str], chance: Chance, *, dress: bool, traits: int) -> str:
     """One person in a few words, saying only what the categories allow; "" if they allow nothing."""
-    gender = person.gender.lower() if person.gender and "gender" in categories else ""
+    under_age = person.age is not None and person.age < 18
+    gender = person.gender.lower() if person.gender and "gender" in categories and not under_age else ""
     noun = sex = _NOUNS.get(gender, "person")
     dresses: tuple[str, ...] = ()
     works = "occupation" in categories and bool(person.work or person.occupation)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from engine.core.sampling import Chance
 from engine.core.scenes import Setting, Theme, noun_phrase
-from engine.core.wording import article
+from engine.core.wording import readable
 
 _KINDS: Sequence[tuple[re.Pattern[str], tuple[str, ...]]] = (
     (re.compile(r"comment|chat|forum|thread", re.I), ("a comment thread", "a column of online comments")),
@@ -53,21 +53,35 @@ _INNER = (
 
 
 def artefact(theme: Theme, setting: Setting, chance: Chance) -> str:
-    """What is on the screen, with its article; from the theme if it is digital, else from the setting."""
-    name = theme.key if theme.digital else setting.key
-    readable_name = name.replace("_", " ")
+    """What is on the screen, with its article: from the theme if it is digital, placed in a digital setting."""
+    if not theme.digital:
+        return _named(setting.key, chance)
+    thing = _named(theme.key, chance)
+    if not setting.digital:
+        return thing
+    if _COMMENTS.search(setting.key):
+        return f"{thing} above a comment thread"
+    return f"{thing} in a feed of posts" if _POSTS.search(setting.key) else f"{thing} among {setting.where}"
+
+
+def _named(name: str, chance: Chance) -> str:
+    words = readable(name)
     for pattern, names in _KINDS:
-        if pattern.search(readable_name):
+        if pattern.search(words):
             return chance.pick(names)
     phrase = noun_phrase(name)
     return phrase if phrase.startswith(("a ", "an ", "the ")) else f"a screen of {phrase}"
 
 
-def device(theme: Theme, setting: Setting, chance: Chance) -> str:
+_COMMENTS = re.compile(r"comment|chat|forum|thread", re.I)
+_POSTS = re.compile(r"post|feed|social", re.I)
+
+
+def device(setting: Setting, chance: Chance, *, held: bool) -> str:
     """What carries it and where: a phone held up in a real place, or on its own."""
-    if setting.digital:
-        return f"a phone {chance.pick(_HOLDS)}"
-    return f"a phone held up {setting.where}"
+    if not setting.digital:
+        return f"a phone held up {setting.where}" if held else f"a phone {setting.where}"
+    return f"a phone {chance.pick(_HOLDS)}" if held else "a phone"
 
 
 def picture_in_post(theme: Theme, form: int) -> str:
@@ -79,9 +93,6 @@ def surroundings(theme: Theme, setting: Setting, chance: Chance) -> str:
     """What is around the artefact, so that the setting is to be seen even beside a digital theme."""
     if not setting.digital:
         return f"Beyond the phone, out of focus, {chance.pick(setting.backdrops)}"
-    if re.search(r"comment|chat|forum|thread", setting.key, re.I):
+    if _COMMENTS.search(setting.key):
         return chance.pick(_SURROUNDINGS["comment"])
-    if re.search(r"post|feed|social", setting.key, re.I):
-        return chance.pick(_SURROUNDINGS["post"])
-    words = setting.where
-    return f"The screen looks like {words if words.endswith('s') else f'{article(words)} {words}'}"
+    return chance.pick(_SURROUNDINGS["post" if _POSTS.search(setting.key) else "other"])

@@ -47,8 +47,8 @@ class Setting(Struct, frozen=True):
 
 
 _DIGITAL = re.compile(
-    r"\b(?:online|digital|social[ -]?media|posts?|comments?|tweets?|memes?|info[ -]?graphics?|screen ?shots?|feeds?"
-    r"|hash ?tags?|live ?streams?|websites?|reels?|chats?|apps?|stor(?:y|ies) post|web|internet|virtual)\b",
+    r"\b(?:online|digital|social[ -]?media|posts?(?! office)|comments?|tweets?|memes?|info[ -]?graphics?|screen ?shots?|feeds?"
+    r"|hash ?tags?|live[ -]?streams?|websites?|reels?|chats?|apps?|stor(?:y|ies) post|web|internet|virtual)\b",
     re.IGNORECASE,
 )
 
@@ -172,7 +172,7 @@ _SETTINGS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "public_park": (
         "in a public park",
         (
-            "an iron bandstand and old trees stand at the end of a gravel path",
+            "an iron bandstand and tall trees stand at the end of a gravel path",
             "a pond and a row of benches lie beyond the trees",
         ),
         ("blankets and thermos flasks lie on the ground", "a dog waits patiently beside a bench"),
@@ -257,7 +257,7 @@ def theme(name: str) -> Theme:
     forms = (
         Form(f"a scene of {words}", "They stand close together, intent on what is happening in front of them"),
         Form(f"a moment of {words}", "They talk, gesture and turn towards one another", _SOME),
-        Form(f"a wide view of {words}", "They fill the view in loose groups, signs and banners among them", _MANY),
+        Form(f"a wide view of {words}", "They stand in loose groups, signs and banners among them", _MANY),
     )
     return Theme(name, forms, _RESOLVE)
 

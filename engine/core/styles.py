@@ -83,7 +83,7 @@ STYLES: Final[Mapping[str, Style]] = {
             "A plain documentary detail shot on a 40mm lens",
             "A black-and-white documentary close-up on an 80mm lens",
         ),
-        light=("available light only", "unassisted light without flash", "plain, diffuse available light"),
+        light=("soft available light", "plain, undirected light", "diffuse available light"),
         finishes=(
             "Nobody poses; the frame is a little untidy, with fine grain and honest tones",
             "The framing is patient and level, tones are gentle and grain is fine",

@@ -59,8 +59,8 @@ class _Part(NamedTuple):
     rank: int
     """0 is always said; others in this order as long as there is room."""
     text: str
-    shorter: Callable[[], str] | None = None
-    """Said instead when there is no room for the text."""
+    shorter: tuple[Callable[[], str], ...] = ()
+    """Said instead, the first that fits, when there is no room for the text."""
 
 
 def compose(scene: Scene, seed: int, i: int) -> str:
@@ -76,8 +76,10 @@ def _fitted(parts: Sequence[_Part], words_max: int) -> str:
     for n in sorted(range(len(parts)), key=lambda n: parts[n].rank):
         part = parts[n]
         text, words = part.text, word_count(part.text)
-        if words > room and part.shorter is not None:
-            text = part.shorter()
+        for shorter in part.shorter:
+            if words <= room:
+                break
+            text = shorter()
             words = word_count(text)
         if words and (words <= room or part.rank == 0):
             kept[n] = text
@@ -96,7 +98,11 @@ def _physical(scene: Scene, seed: int, i: int) -> list[_Part]:
     size = frame.pick(form.crowds)
     mood = f"The mood is {frame.pick(scene.theme.moods)}"
     placards = _placards(scene, Chance(seed, "placards", i))
-    crowd = _Part(3, _crowd(scene, size, seed, i), lambda: _crowd(scene, size, seed, i, brief=True))
+    crowd = _Part(
+        3,
+        _crowd(scene, size, seed, i),
+        (lambda: _crowd(scene, size, seed, i, brief=1), lambda: _crowd(scene, size, seed, i, brief=2)),
+    )
     if scene.complexity == "simple":
         opening = f"{lens} shows {form.name} {news.cause} {scene.setting.where} in Atropia"
         crowd = crowd._replace(rank=2)
@@ -126,14 +132,18 @@ def _digital(scene: Scene, seed: int, i: int) -> list[_Part]:
     look, frame = Chance(seed, "look", i), Chance(seed, "frame", i)
     style, news = STYLES[scene.style], scene.news
     thing = artefact(scene.theme, scene.setting, frame)
-    carrier = device(scene.theme, scene.setting, frame)
+    carrier = device(scene.setting, frame, held=scene.complexity != "simple")
     lens = style.screens[stratified(i, len(style.screens), seed, "screen")]
     shown = picture_in_post(scene.theme, scene.form)
     slogan = Chance(seed, "placards", i).pick(news.slogans)
     around = surroundings(scene.theme, scene.setting, frame)
-    people = _Part(3, _profiles(scene, seed, i), lambda: _profiles(scene, seed, i, brief=True))
+    people = _Part(
+        3,
+        _profiles(scene, seed, i),
+        (lambda: _profiles(scene, seed, i, brief=1), lambda: _profiles(scene, seed, i, brief=2)),
+    )
     if scene.complexity == "simple":
-        opening = f"{lens} shows {carrier}, {thing} about {news.issue} in Atropia on its screen"
+        opening = f"{lens} shows {carrier} with {thing} about {news.issue} in Atropia"
         headline = _Part(4, f'The headline reads "{slogan}"')
         return [_Part(0, opening), headline, people._replace(rank=2), _when(scene, look, style), _Part(5, around)]
     opening = f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}"
@@ -162,20 +172,20 @@ def _when(scene: Scene, look: Chance, style: Style) -> _Part:
     moment = scene.moment
     where = "Around the screen it is" if scene.digital else "It is"
     if moment is None:
-        return _Part(2, f"{'Around the screen' if scene.digital else 'There'} is {look.pick(style.light)}")
+        return _Part(2, f"{look.pick(style.light)} falls on the {'screen' if scene.digital else 'scene'}")
     if scene.complexity == "simple":
         return _Part(1, f"It is {moment.brief}")
     return _Part(2, f"{where} {moment.named}; {moment.light}")
 
 
-def _crowd(scene: Scene, size: str, seed: int, i: int, *, brief: bool = False) -> str:
+def _crowd(scene: Scene, size: str, seed: int, i: int, *, brief: int = 0) -> str:
     chance = Chance(seed, "crowd", i)
     lead = chance.pick(_CROWD_LEADS)
     phrases = _phrases(scene, chance, brief)
     if not phrases:
         return f"{size} fill the frame"
     if scene.complexity == "simple":
-        return f"In front are {listed(phrases)}"
+        return f"In front {'are' if len(phrases) > 1 else 'is'} {listed(phrases)}"
     return lead.format(size, listed(phrases))
 
 
@@ -191,20 +201,22 @@ _PROFILE_LEADS: Final = (
 )
 
 
-def _profiles(scene: Scene, seed: int, i: int, *, brief: bool = False) -> str:
+def _profiles(scene: Scene, seed: int, i: int, *, brief: int = 0) -> str:
     chance = Chance(seed, "crowd", i)
     lead = chance.pick(_PROFILE_LEADS)
     phrases = _phrases(scene, chance, brief)
     if scene.complexity == "simple":
-        lead = "Among its readers are {}"
+        lead = "Among its readers are {}" if len(phrases) > 1 else "Among its readers is {}"
     return lead.format(listed(phrases)) if phrases else ""
 
 
-def _phrases(scene: Scene, chance: Chance, brief: bool) -> list[str]:
+def _phrases(scene: Scene, chance: Chance, brief: int) -> list[str]:
+    """The people; brief 1 leaves out clothes and traits, brief 2 everybody but the first."""
     dressed, traits = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}[scene.complexity]
     if brief:
         dressed, traits = 0, 0
-    return crowd_mix(scene.people, scene.categories, chance, dressed=dressed, traits=traits)
+    people = scene.people[:1] if brief > 1 else scene.people
+    return crowd_mix(people, scene.categories, chance, dressed=dressed, traits=traits)
 
 
 def _placards(scene: Scene, chance: Chance) -> str:

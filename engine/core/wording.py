@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-_VOWEL_SOUND = re.compile(r"(?:[aeio]|u(?!ni|s[aeiu]|ti|k|eu)|hono?u?r|hour|heir|(?:8|11|18)\b)", re.IGNORECASE)
+_VOWEL_SOUND = re.compile(r"(?:[aeio]|u(?!ni|s[aeiu]|ti|k|eu)|hono|hones|hour|heir|(?:8|11|18)\b)", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"(?:eu|one\b|once\b|ewe)", re.IGNORECASE)
 _LETTER_BY_LETTER = re.compile(r"[A-Z]{2,}\b")
 _SPACES = re.compile(r"\s+")
@@ -33,7 +33,9 @@ def with_article(phrase: str) -> str:
 def sentence(text: str) -> str:
     """One sentence: capital first, exactly one stop last, single spaces."""
     text = " ".join(text.split()).strip(" ,;:")
-    if not text:
+    if text and text[-1] in ".!?":
+        text = text.rstrip(" ,;:.!?") + text[-1]
+    if not text.strip(".!?"):
         return ""
     text = text[0].upper() + text[1:]
     if text.endswith(('."', '!"', '?"', ".”", "!”", "?”")):
@@ -64,7 +66,7 @@ def clipped(text: str, words_max: int) -> str:
         return " ".join(words)
     cut = " ".join(words[:words_max])
     stop = max(cut.rfind(". "), cut.rfind("; "), cut.rfind(", "))
-    if stop >= len(cut) // 2:
+    if stop >= len(cut) // 3:
         return cut[:stop]
     while words_max > 1 and words[words_max - 1].lower().strip(",;:") in _DANGLING:
         words_max -= 1

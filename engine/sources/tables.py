@@ -65,7 +65,7 @@ def joined(people: pl.DataFrame, homes: pl.DataFrame) -> tuple[pl.DataFrame, int
         raise SourceError("the household file names a hid twice; one row per household is needed")
     both = [c for c in homes.columns if c in people.columns and c != "hid"]
     unmatched = people.join(homes, on="hid", how="anti").height
-    if unmatched == people.height:
+    if people.height and unmatched == people.height:
         raise SourceError("no hid of the person file is in the household file; these are two different surveys")
     return people.join(homes.drop(both), on="hid", how="left").drop("hid"), unmatched
 
