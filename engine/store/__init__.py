@@ -12,6 +12,7 @@ from engine.store.picture import BadPicture, Picture, check_picture
 from engine.store.preflight import check_handles, check_space, check_writable, free_bytes
 from engine.store.recovery import Inspection, Recovery, inspect, recover
 from engine.store.repair import LOST
+from engine.store.reserve import Reserve
 from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled
 from engine.store.verify import Finding, VerifyReport, verify
 
@@ -30,6 +31,7 @@ __all__ = [
     "Offload",
     "Picture",
     "Recovery",
+    "Reserve",
     "RunDir",
     "RunLock",
     "Settled",

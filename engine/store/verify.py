@@ -27,6 +27,7 @@ from engine.store.orphans import is_temporary, temporary_owner
 from engine.store.picture import SIZE_BYTES_MAX, BadPicture, check_picture
 from engine.store.recovery import AnyLine, Inspection, inspect
 from engine.store.repair import Mender
+from engine.store.reserve import RESERVE_NAME
 from schemas.outcome import Asset
 
 READERS = 4
@@ -64,16 +65,11 @@ class VerifyReport(Struct, frozen=True):
     """Recorded pictures looked at."""
     size_bytes: int
     """Of these pictures."""
+    sound: bool
+    """Nothing is wrong (any more)."""
     findings: tuple[Finding, ...]
-
-    @property
-    def repaired(self) -> tuple[str, ...]:
-        return tuple(str(finding) for finding in self.findings if finding.mended)
-
-    @property
-    def sound(self) -> bool:
-        """Nothing is wrong (any more)."""
-        return all(finding.harmless or finding.mended for finding in self.findings)
+    repaired: tuple[str, ...]
+    """What was mended, in sentences."""
 
 
 class _Line(Struct, frozen=True, gc=False):
@@ -116,8 +112,8 @@ class _Check:
         self.lines: dict[str, int] = {}
         self.recorded: dict[str, _Recorded] = {}
         """By job, the newest final ok line of the image log."""
-        self.started: dict[str, str] = {}
-        """Image id → job, of image calls that were started and have no end."""
+        self.open: set[str] = set()
+        """Image ids of jobs that were started, or came back, and are not settled."""
         self.pictures = 0
         self.size_bytes = 0
 
@@ -135,7 +131,9 @@ class _Check:
             lines=self.lines,
             pictures=self.pictures,
             size_bytes=self.size_bytes,
+            sound=all(finding.harmless or finding.mended for finding in self.findings),
             findings=tuple(self.findings),
+            repaired=tuple(str(finding) for finding in self.findings if finding.mended),
         )
 
     def _found(self, kind: str, path: str, detail: str, *, harmless: bool = False, mended: str | None = None) -> None:
@@ -153,7 +151,7 @@ class _Check:
         def seen(_: int, raw: bytes) -> None:
             line = decode(raw)
             if line.stage == "image" and line.status == "start":
-                self.started[line.image_id] = line.job
+                self.open.add(line.image_id)
 
         self._log(self.run.attempts_log, inspect(self.run.attempts_log, seen=seen))
 
@@ -172,8 +170,10 @@ class _Check:
                     twice[before] = line.image_id
             if line.stage == "image":
                 self.recorded.pop(line.job, None)
-                if line.final:
-                    self.started.pop(line.image_id, None)
+                if not line.final:
+                    self.open.add(line.image_id)
+                else:
+                    self.open.discard(line.image_id)
                     if line.status == "ok":
                         self.recorded[line.job] = _Recorded(offset, line.image_id, line.asset)
 
@@ -245,7 +245,7 @@ class _Check:
             name = self.run.relative(path)
             temporary = is_temporary(path)
             image_id = temporary_owner(path) if temporary else path.stem
-            if not path.is_symlink() and (self.live or (image_id in self.started and path.parent != self.run.root)):
+            if not path.is_symlink() and (self.live or (image_id in self.open and path.parent != self.run.root)):
                 self._found(
                     "interrupted", name, "belongs to a call without an end; the next run takes it up", harmless=True
                 )
@@ -309,5 +309,5 @@ def _strays(run: RunDir, known: set[str]) -> Iterator[Path]:
     for folder in (run.root, run.log):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
-                if is_temporary(path) and stat.S_ISREG(path.lstat().st_mode):
+                if is_temporary(path) and path.name != RESERVE_NAME and stat.S_ISREG(path.lstat().st_mode):
                     yield path

@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from engine.errors import StoreError
 from engine.store import (
+    PICTURE_THREADS,
+    Reserve,
     RunDir,
     adopt_orphans,
     check_space,
@@ -27,6 +31,7 @@ from engine.store import (
     read_records,
     recover,
     save_picture,
+    threads,
     verify,
     write_picture,
 )
@@ -150,6 +155,58 @@ async def test_a_disk_that_is_full_for_real_stops_the_run_with_one_error_and_the
     again, told = await fill(run, kit, len(acknowledged) + 5, size=90)
     assert told == []
     assert len(again) == len(acknowledged) + 5
+
+
+async def test_what_was_under_way_when_the_disk_became_full_still_finds_its_place(small_disk: Path, kit: Kit) -> None:
+    run = RunDir(small_disk / "run")
+    create_run(run, kit.MANIFEST)
+    with Reserve(run, size_bytes=300_000) as reserve:
+        async with (
+            open_writer(run.attempts_log, fs=reserve) as attempts,
+            open_writer(run.images_log, fs=reserve) as log,
+        ):
+            offload = threads(PICTURE_THREADS)
+            todo = iter(range(1, 1000))
+            saved: list[int] = []
+
+            async def worker() -> None:
+                for index in todo:
+                    if reserve.spent:
+                        return
+                    await attempts.append(kit.a_start(index))
+                    await anyio.lowlevel.checkpoint()  # the call that costs money
+                    asset = await save_picture(
+                        run, index, kit.image_id(index), kit.a_picture(index, 64), offload=offload, fs=reserve
+                    )
+                    await log.append(kit.an_image_line(index, asset))
+                    saved.append(index)
+
+            async with anyio.create_task_group() as group:
+                for _ in range(8):
+                    group.start_soon(worker)
+        assert reserve.spent
+        assert "Free space on this file system" in str(reserve.refusal())
+    assert len(saved) > 20
+    assert len(saved) == len(list(read_records(run.attempts_log, Start))), "every call that was begun was kept"
+    check_afterwards(run, saved)
+    assert not list(run.root.glob(".*"))
+
+
+def test_a_reserve_that_does_not_fit_keeps_the_run_from_starting(small_disk: Path, kit: Kit) -> None:
+    run = RunDir(small_disk / "run")
+    create_run(run, kit.MANIFEST)
+    with pytest.raises(StoreError, match="cannot set 64 MiB aside for answers under way: No space left"), Reserve(run):
+        pass
+    assert not list(run.root.glob(".*"))
+
+
+def test_a_reserve_left_by_a_killed_process_is_no_damage_and_is_replaced(run: RunDir) -> None:
+    Reserve(run, size_bytes=1 << 20).__enter__()
+    assert verify(run).findings == ()
+    with Reserve(run, size_bytes=1 << 20) as reserve:
+        assert repr(reserve) == "<Reserve 1 MiB held>"
+    assert not list(run.root.glob(".*"))
+    assert not reserve.spent
 
 
 async def test_a_read_only_disk_is_told_from_a_full_one(small_disk: Path, kit: Kit) -> None:

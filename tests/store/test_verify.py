@@ -223,6 +223,15 @@ def test_what_an_interrupted_run_left_for_the_next_one_is_no_damage(full: RunDir
         assert picture(full, 5).exists()
 
 
+def test_a_picture_whose_job_is_due_again_is_no_damage(full: RunDir, kit: Kit) -> None:
+    """As a crash leaves it between the line that reopens a job and the moving of its old picture."""
+    with full.images_log.open("ab") as log:
+        log.write(encode_line(kit.an_image_line(2, None, status="retry")))
+    report = verify(full)
+    assert report.sound
+    assert kinds(report) == ["interrupted"]
+
+
 def test_a_manifest_that_did_not_take_its_place_is_no_damage_and_is_tidied_up(full: RunDir) -> None:
     left = full.root / ".run.json.0123.tmp"
     left.write_bytes(b"part")
