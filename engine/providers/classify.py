@@ -168,14 +168,15 @@ def _quota(code: int, message: str, details: list[dict[str, Any]]) -> tuple[Erro
 def parse_json(body: bytes | bytearray | memoryview | str) -> Any:
     """The body as JSON; None when it is not JSON.
 
-    Half surrogate pairs are let through: they can stand in a field beside a picture that is paid for.
+    Half surrogate pairs, which strict parsers refuse, become `?`: they can stand beside a picture that is paid for.
     """
     try:
         return orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
         pass
     try:
-        return json.loads(body if isinstance(body, str) else bytes(body), parse_constant=_no_constant)
+        lenient = json.loads(body if isinstance(body, str) else bytes(body), parse_constant=_no_constant)
+        return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
 

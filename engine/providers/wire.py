@@ -29,7 +29,7 @@ CONNECT_S_MAX = 30.0
 KEEPALIVE_S = 60.0
 NO_ROUNDING_S = 3600.0
 """aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
-TLS_READ_BYTES = 64 * 1024
+TLS_READ_BYTES = 32 * 1024
 READ_BUFFER_BYTES = BODY_BYTES_MAX // 2
 """aiohttp stops reading at twice this, so that no body waits for room."""
 LOOK_S = 0.25
