@@ -54,9 +54,11 @@ UNPAID = frozenset(
     }
 )
 """Kinds of errors for which nothing is charged: their tokens and money are given back."""
-OVERLOAD_WEIGHT = 0.05
+OVERLOAD_WEIGHT = 0.02
 OVERLOAD_PART = 0.2
 """Below this part of overloaded answers, one by one, only their jobs wait; above it all slow down."""
+OVERLOAD_PART_429 = 0.03
+"""The same for a 429 without details, which is more likely to mean our rate: two close together."""
 OVERLOAD_EVIDENCE = 20.0
 """Calls of the last minute that say enough about a rate to make a limit of it."""
 REJECTED = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.QUOTA_SPEND, ErrorKind.OVERLOADED, ErrorKind.QUOTA_DAY})
@@ -304,7 +306,8 @@ class Quota:
             return
         if error.kind is ErrorKind.OVERLOADED:
             self.overloaded += OVERLOAD_WEIGHT * (1.0 - self.overloaded)
-            if self.overloaded < OVERLOAD_PART and error.retry_after_s is None:
+            bearable = OVERLOAD_PART_429 if error.http_status == 429 else OVERLOAD_PART
+            if self.overloaded < bearable and error.retry_after_s is None:
                 return
         if grant.epoch != self.epoch:
             return

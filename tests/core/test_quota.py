@@ -18,7 +18,8 @@ def limits(**kwargs: float) -> Limits:
 
 
 def refusal(kind: ErrorKind = ErrorKind.RATE_LIMITED, **kwargs: float | str | None) -> Feedback:
-    return Feedback(error=ProviderError(kind, "quota", http_status=429, **kwargs))  # type: ignore[arg-type]
+    status = 503 if kind is ErrorKind.OVERLOADED else 429
+    return Feedback(error=ProviderError(kind, "quota", http_status=status, **kwargs))  # type: ignore[arg-type]
 
 
 def send(quota: Quota, now: float, **kwargs: float) -> tuple[Grant, float]:

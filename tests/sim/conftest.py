@@ -140,8 +140,8 @@ def backlog(
 ) -> Outcome:
     """Calls without end, sent as soon as the quota allows, against one server, until a moment.
 
-    `tell`: what a rejection says: "wait" (RetryInfo), "limit" (wait and limit), "nothing", or "minute"
-    (RetryInfo always names a whole minute).
+    `tell`: what a rejection says: "wait" (RetryInfo), "limit" (wait and limit), "nothing", "minute"
+    (RetryInfo always names a whole minute), or "bare" (not even that it is about a quota).
     """
     rng = random.Random(seed)
     ask = ask or Ask("m")
@@ -181,9 +181,9 @@ def backlog(
                 later(now + took, "end", (item, Feedback(usage=Usage(prompt_tokens=tokens), latency_s=took)))
             else:
                 outcome.rejected.append(now)
-                told = {"nothing": None, "minute": WINDOW_S, "limit, minute": WINDOW_S}.get(tell, wait_s)
+                told = {"nothing": None, "bare": None, "minute": WINDOW_S, "limit, minute": WINDOW_S}.get(tell, wait_s)
                 limit = server.limit if tell.startswith("limit") else None
-                kind = ErrorKind.RATE_LIMITED
+                kind = ErrorKind.OVERLOADED if tell == "bare" else ErrorKind.RATE_LIMITED
                 error = ProviderError(kind, "quota", http_status=429, retry_after_s=told, quota_limit=limit)
                 later(now + 0.03, "end", (item, Feedback(error=error)))
         else:

@@ -58,7 +58,7 @@ def test_large_quotas_too(sim: SimpleNamespace, rpm: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tell", ["wait", "limit", "nothing", "minute", "limit, minute"])
+@pytest.mark.parametrize("tell", ["wait", "limit", "nothing", "bare", "minute", "limit, minute"])
 @pytest.mark.parametrize("name", ["fixed", "fixed, counts rejected", "sliding", "sliding, counts rejected", "counter"])
 def test_a_quota_configured_too_high_converges_on_the_real_one(sim: SimpleNamespace, name: str, tell: str) -> None:
     server = servers(sim, 600, random.Random(SEED))[name]
