@@ -19,7 +19,7 @@ from engine.simulator.encode import jpeg, png
 from engine.simulator.marks import JPEG_HEAD_BYTES, PNG_HEAD_BYTES, jpeg_segment, png_chunk
 
 Format = Literal["png", "jpeg"]
-POOL_SIZE = 6
+POOL_SIZE = 4
 
 
 class _Prepared(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Pool:
         self.mime_type = f"image/{kind}"
         self._kind = kind
         self._serials = itertools.count(1)
-        count = POOL_SIZE if textured else 2 * POOL_SIZE
+        count = POOL_SIZE if textured else 3 * POOL_SIZE
         self._pictures = [_prepare(_draw(width, height, seed * 1000 + i, textured), kind) for i in range(count)]
 
     def pieces(self) -> tuple[bytes, bytes]:

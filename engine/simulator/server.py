@@ -204,6 +204,12 @@ class Simulator:
     # Requests.
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answered(request)
+        except (ConnectionError, web.RequestPayloadError):  # the client left while it was still asking
+            return Spoiled("close_before_headers", Reply())
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.startswith("/_sim/"):
             return await self._control(request)
         self.stats.requests += 1

@@ -32,7 +32,7 @@ class Studio:
         self.mime_type = f"image/{kind}"
         self._source, self._seed = source, seed
         self._kind: Format = kind
-        self._pools: dict[tuple[int, int], Pool] = {}
+        self._pools: dict[tuple[int, int], asyncio.Future[Pool]] = {}
         self._drawn: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._drawn_bytes = 0
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="simulator-draw")
@@ -54,15 +54,15 @@ class Studio:
         if tiny:
             scale = TINY_PX / max(width, height)
             width, height = max(16, round(width * scale)), max(16, round(height * scale))
-        pool = self._pools.get((width, height))
-        if pool is None:
+        building = self._pools.get((width, height))
+        if building is None:  # the future is kept at once, so that calls that come together build one pool
 
             def build() -> Pool:
                 return Pool(width, height, self._kind, textured=not tiny, seed=self._seed)
 
-            built = build() if tiny else await asyncio.get_running_loop().run_in_executor(self._threads, build)
-            pool = self._pools.setdefault((width, height), built)
-        return pool
+            building = asyncio.get_running_loop().run_in_executor(self._threads, build)
+            self._pools[width, height] = building
+        return building.result() if building.done() else await asyncio.shield(building)
 
     def _draw(self, asked: Asked) -> bytes:
         image = draw(scene_of(asked.text, "".join(asked.picture_digests)), asked.width, asked.height)
