@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -409,3 +410,59 @@ def test_reading_stops_at_damage_unless_somebody_takes_note_of_it(run: RunDir, k
 def test_a_log_that_is_not_there_has_no_lines(run: RunDir) -> None:
     assert list(read_lines(run.images_log)) == []
     assert list(run.log.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_is_cancelled_or_refused_the_file_says_what_the_appenders_were_told(
+    run: RunDir, kit: Kit, seed: int
+) -> None:
+    rng = random.Random(seed)
+    fails_at = rng.choice([10**9, rng.randrange(1, 60)])
+    code = rng.choice([errno.ENOSPC, errno.EIO])
+
+    def when(name: str, calls: int) -> int | None:
+        if name in ("write", "sync") and calls >= fails_at:
+            raise OSError(code, "no")
+        return rng.choice([None, None, rng.randrange(1, 900)]) if name == "write" else None
+
+    async def slow(work: Callable[[], Any], /) -> Any:
+        for _ in range(rng.randrange(4)):
+            await anyio.lowlevel.checkpoint()
+        return work()
+
+    written: set[int] = set()
+    refused: set[int] = set()
+    log = open_writer(run.images_log, fs=kit.Sick(when), offload=slow)
+
+    async def worker(first: int) -> None:
+        for index in range(first, first + 10):
+            for _ in range(rng.randrange(3)):
+                await anyio.lowlevel.checkpoint()
+            try:
+                await log.append(kit.an_image_line(index))
+            except StoreError:
+                refused.add(index)
+            else:
+                written.add(index)
+
+    scopes: list[anyio.CancelScope] = []
+
+    async def doomed(first: int) -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await worker(first)
+
+    async with anyio.create_task_group() as group:
+        for n in range(8):
+            group.start_soon(doomed, n * 10 + 1)
+        for _ in range(rng.randrange(60)):
+            await anyio.lowlevel.checkpoint()
+        for scope in rng.sample(scopes, k=min(len(scopes), rng.randrange(8))):
+            scope.cancel()
+    await log.aclose()
+    lines = list(read_lines(run.images_log))
+    assert all(check_line(line) for line in lines)
+    in_file = [record.index for record in read_records(run.images_log, ImageRecord)]
+    assert len(in_file) == len(set(in_file)), "a line was written twice"
+    assert written <= set(in_file)
+    assert not refused & set(in_file)
