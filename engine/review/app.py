@@ -48,11 +48,7 @@ def build_app(board: Board, pictures: Pictures, *, token: str, port: int) -> Sta
         Route("/review.css", _static("review.css", "text/css")),
         Route("/favicon.ico", _no_icon),
         Route("/api/session", _answer(lambda request: board.session())),
-        Route(
-            "/api/queue",
-            _posted(_QueueAsked, lambda asked: board.queue(asked.filter, asked.reviewer)),
-            methods=["POST"],
-        ),
+        Route("/api/queue", _posted(_QueueAsked, partial(_queue, board)), methods=["POST"]),
         Route("/api/queue/{queue}", _answer(partial(_page, board))),
         Route("/api/images/{image_id}", _answer(partial(_shown, board))),
         Route("/api/decisions", _posted(Judged, board.decide), methods=["POST"]),

@@ -86,6 +86,13 @@ class Card(Struct, frozen=True, kw_only=True):
     flagged: bool
 
 
+class TwinCard(Card, frozen=True, kw_only=True):
+    """A near-duplicate of an image."""
+
+    kind: str
+    similarity_percent: float | None
+
+
 class Queue(Struct, frozen=True, kw_only=True):
     """A snapshot of what a filter gave."""
 
@@ -121,7 +128,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     labels: dict[str, Any] | None
     comments: tuple[str, ...] | None
     findings: tuple[Finding, ...]
-    duplicates: list[Card]
+    duplicates: list[TwinCard]
     mine: Decision | None
     others: list[Decision]
     """Other reviewers' decisions; in a blind review only after one's own."""
@@ -183,7 +190,7 @@ class Board:
         with self._lock:
             if self.catalogue.refresh():
                 self._facets = None
-            self._findings = read_findings(self._qa)
+            self._findings = read_findings(self._qa, self._findings)
             self.log.refresh()
 
     def _remember(self, decision: Decision) -> None:
@@ -338,7 +345,7 @@ class Board:
             theme=self.catalogue.themes[position],
             version=self.catalogue.sha256(position)[:16],
             mine=mine.status if mine else None,
-            flagged=image_id in self._findings.by_image or image_id in self._findings.duplicates,
+            flagged=image_id in self._findings.flagged,
         )
 
     def shown(self, image_id: str, reviewer: str) -> Shown:
@@ -349,7 +356,15 @@ class Board:
             about = self.catalogue.metadata(position)
             assert image.asset is not None, image_id
             caption, labels, comments = about.get("caption"), about.get("labels"), about.get("comments")
-            twins = [t for t in self._findings.duplicates.get(image_id, ()) if t in self.catalogue]
+            twins = [
+                TwinCard(
+                    **structs.asdict(self._card(self.catalogue.position(t.image_id), reviewer)),
+                    kind=t.kind,
+                    similarity_percent=t.similarity_percent,
+                )
+                for t in self._findings.duplicates.get(image_id, ())
+                if t.image_id in self.catalogue
+            ]
             mine = self._mine(position, reviewer)
             others = [
                 d
@@ -376,7 +391,7 @@ class Board:
                 labels=labels.labels if labels else None,
                 comments=comments.comments if comments else None,
                 findings=self._findings.by_image.get(image_id, ()),
-                duplicates=[self._card(self.catalogue.position(t), reviewer) for t in twins],
+                duplicates=twins,
                 mine=mine,
                 others=others,
             )

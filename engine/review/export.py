@@ -122,7 +122,7 @@ def _data(board: Board, chosen: Sequence[Shown], files: dict[str, dict[str, str]
     ids = {shown.id for shown in chosen}
     session = board.session()
     session.update(board.facets([board.catalogue.position(shown.id) for shown in chosen]))
-    flagged = [s for s in chosen if s.findings or s.duplicates]
+    flagged = [s for s in chosen if s.duplicates or any(f.severity != "info" for f in s.findings)]
     checks = {f.check for s in chosen for f in s.findings}
     session.update(
         sample=len(chosen),

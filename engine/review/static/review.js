@@ -148,7 +148,7 @@ class StaticTransport {
     return this.#live.get(`${state.reviewer}\n${id}`)?.findLast((one) => one.sha256 === sha256) ?? null;
   }
 
-  #card = (image) => ({ id: image.id, index: image.index, theme: image.theme, version: image.version, mine: this.#mine(image.id)?.status ?? null, flagged: image.findings.length + image.duplicates.length > 0 });
+  #card = (image) => ({ id: image.id, index: image.index, theme: image.theme, version: image.version, mine: this.#mine(image.id)?.status ?? null, flagged: flagged(image) });
 
   async session() {
     return this.data.session;
@@ -156,7 +156,7 @@ class StaticTransport {
 
   async queue(filter) {
     const passes = (image) =>
-      (filter.draw !== "flagged" || image.findings.length + image.duplicates.length > 0) &&
+      (filter.draw !== "flagged" || flagged(image)) &&
       (!filter.theme || image.theme === filter.theme) &&
       (!filter.category || words(image.labels?.[filter.category]).includes(filter.label)) &&
       (!filter.finding || image.findings.some((finding) => finding.check === filter.finding)) &&
@@ -214,6 +214,8 @@ class StaticTransport {
     return (size ? files.small : files.large) ?? files.large ?? files.small ?? "";
   };
 }
+
+const flagged = (image) => image.duplicates.length > 0 || image.findings.some((finding) => finding.severity !== "info");
 
 const words = (value) => (value === null || value === undefined ? [] : Array.isArray(value) ? value.flatMap(words) : typeof value === "boolean" ? [value ? "yes" : "no"] : [String(value)]);
 
@@ -779,6 +781,7 @@ function panel() {
   const box = $("#panel");
   box.replaceChildren(...[questions(), tags(), findings(), twins(), others(shown), prompt(shown), caption(shown), labels(shown), comments(shown), notes(), sources(shown), details(shown)].filter(Boolean));
   box.scrollTop = 0;
+  window.scrollTo(0, 0); // narrow screens scroll the page, not the panel
 }
 
 const section = (name, hint, ...children) => h("section", { ariaLabel: name }, h("h2", {}, name, hint ? h("span", { className: "hint" }, hint) : null), ...children);
@@ -837,8 +840,12 @@ function twins() {
   const found = state.shown.duplicates;
   if (!found.length) return null;
   return section("Near-duplicates", [keyHint("compare") ?? ""], h("div", { className: "twins" }, found.map((card, i) =>
-    h("button", { type: "button", ariaLabel: `Compare with ${card.id}`, on: { click: () => compare(i) } }, h("img", { src: transport.picture(card.id, card.version, 192), alt: "", loading: "lazy" })))));
+    h("button", { type: "button", ariaLabel: `Compare with ${card.id}`, on: { click: () => compare(i) } },
+      h("img", { src: transport.picture(card.id, card.version, 192), alt: "", loading: "lazy" }),
+      h("span", {}, likeness(card), h("small", {}, card.mine ? `${MARKS[card.mine]} ${card.mine}` : `image ${card.index}`))))));
 }
+
+const likeness = (twin) => [{ file: "the same file", same: "looks the same", edited: "an edited copy" }[twin.kind] ?? twin.kind, twin.similarity_percent ? `${Math.round(twin.similarity_percent)} % alike` : ""].filter(Boolean).join(", ");
 
 const SOURCES = { atropia: "News", demographics: "People", visual_reference: "Visual reference" };
 
@@ -1058,12 +1065,12 @@ function compare(at = 0) {
   const draw = (i) => {
     at = (i + shown.duplicates.length) % shown.duplicates.length;
     const other = shown.duplicates[at];
-    const right = side(other.id, other.version, other.mine ? `${other.id} ${MARKS[other.mine]}` : other.id);
+    const right = side(other.id, other.version, other.mine ? `${other.id} ${MARKS[other.mine]} ${other.mine}` : other.id);
     right.prepend(h("img", { className: "over", src: transport.picture(shown.id, shown.version), alt: "", draggable: false }));
     right.append(right.firstElementChild);
     pair.replaceChildren(side(shown.id, shown.version, shown.id), right);
     together.fit();
-    which.textContent = shown.duplicates.length > 1 ? `${at + 1} of ${shown.duplicates.length}` : "";
+    which.textContent = `${likeness(other)}${shown.duplicates.length > 1 ? ` · ${at + 1} of ${shown.duplicates.length}` : ""}`;
   };
   const which = h("span", { className: "muted" });
   const button = (text, click, properties = {}) => h("button", { type: "button", on: { click }, ...properties }, text);
