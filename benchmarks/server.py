@@ -20,12 +20,19 @@ from functools import cache
 from pathlib import Path
 
 KINDS = ("png", "jpeg", "text")
-CAPTION = {
-    "caption": "People gather on a square at dusk. " * 6,
-    "captions": [],
-    "labels": {"setting": "square", "time_of_day": "dusk", "sentiment": "hopeful"},
-    "comments": ["So proud of everyone who came out today."] * 5,
-}
+
+
+@cache
+def description() -> str:
+    """An answer to the metadata stage's default question, about 1 KB."""
+    from engine.providers.scripted import answer_to
+    from schemas.config import RunConfig
+    from schemas.job import Request
+    from schemas.metadata import answer_schema
+
+    metadata = RunConfig().metadata
+    request = Request(model="x", text="x", answer_schema=answer_schema(metadata, metadata.tasks))
+    return answer_to(request).text or ""
 
 
 @cache
@@ -52,7 +59,7 @@ def picture(kind: str) -> bytes:
 def body(kind: str) -> bytes:
     """What generateContent answers, spaced as Google spaces it."""
     if kind == "text":
-        part: dict[str, object] = {"text": json.dumps(CAPTION)}
+        part: dict[str, object] = {"text": description()}
         usage = {"promptTokenCount": 1412, "candidatesTokenCount": 160, "totalTokenCount": 1572}
     else:
         data = base64.b64encode(picture(kind)).decode()
