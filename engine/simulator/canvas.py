@@ -40,8 +40,9 @@ class Canvas:
         self._pen = ImageDraw.Draw(self._image)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
-        if x1 > x0 and y1 > y0:
-            self._pen.rectangle((x0 * FINE, y0 * FINE, x1 * FINE - 1, y1 * FINE - 1), fill=colour)
+        right, bottom = x1 * FINE - 1, y1 * FINE - 1
+        if right >= x0 * FINE and bottom >= y0 * FINE:
+            self._pen.rectangle((x0 * FINE, y0 * FINE, right, bottom), fill=colour)
 
     def poly(self, points: Sequence[Point], colour: Colour) -> None:
         self._pen.polygon([(x * FINE, y * FINE) for x, y in points], fill=colour)

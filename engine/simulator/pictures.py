@@ -59,7 +59,7 @@ def _frame(scene: Scene, width: int, height: int, chance: random.Random) -> _Fra
         centre=chance.uniform(0.3, 0.7) * width,
         ratio=ratio,
         near=near * short,
-        far=max(9.0, (0.014 if scene.crowd > 90 else 0.04) * short),
+        far=min(0.6 * near * short, max(9.0, (0.014 if scene.crowd > 90 else 0.04) * short)),
         lean=chance.uniform(-1, 1),
     )
 
