@@ -26,10 +26,11 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
+from engine.core.asking import UNPAID, Ask, Feedback, Grant, PastCall, QuotaView
 from engine.core.breaker import DOWN, Breaker
 from engine.core.cost import Purse
 from engine.core.pacific import ZONE, day_bounds
-from engine.core.quota import UNPAID, Ask, Feedback, Grant, PastCall, Quota, QuotaView
+from engine.core.quota import Quota
 from engine.errors import EngineError, ProviderError
 from engine.observe.events import Event, Notice
 from schemas.config import Limits
@@ -302,8 +303,13 @@ class Admission:
         """Count the calls of earlier sessions: the last windows, and the day since midnight Pacific."""
         now, wall = anyio.current_time(), self._wall()
         past, self._past = self._past, ()
-        calls = [call for call in past if call.wall_at >= min(self._day_start, wall - 600.0)]
-        for call in sorted(calls, key=lambda call: call.wall_at):
+        recent: list[PastCall] = []
+        for call in past:  # may be a million: only the last windows are kept
+            if call.wall_at >= wall - 600.0:
+                recent.append(call)
+            elif call.wall_at >= self._day_start:
+                (self._lines.get(call.model) or self._open(call.model)).quota.day_used += 1
+        for call in sorted(recent, key=lambda call: call.wall_at):
             line = self._lines.get(call.model) or self._open(call.model)
             age_s = max(0.0, wall - call.wall_at)
             line.quota.remember(call, now - age_s, today=call.wall_at >= self._day_start)
