@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -215,9 +216,6 @@ def _fingerprint(config: RunConfig, sources: Context, pictures: int) -> str:
     for name, column in sorted(sources.people.columns.items()):
         hashed.update(encoder.encode([name, column.labels]))
         hashed.update(column.codes)
-    hashed.update(
-        b"".join(total.to_bytes(8, "little") for total in sources.people.cumulative)
-        if not isinstance(sources.people.cumulative, memoryview)
-        else sources.people.cumulative
-    )
+    totals = sources.people.cumulative
+    hashed.update(memoryview(totals if isinstance(totals, array) else array("Q", totals)).cast("B"))
     return hashed.hexdigest()

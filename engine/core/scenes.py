@@ -47,7 +47,8 @@ class Setting(Struct, frozen=True):
 
 
 _DIGITAL = re.compile(
-    r"\b(?:online|digital|social[ -]?media|posts?(?! office)|comments?|tweets?|memes?|info[ -]?graphics?|screen ?shots?|feeds?"
+    r"\b(?:online|digital|social[ -]?media|posts?(?! office)|comments?|tweets?|memes?|info[ -]?graphics?"
+    r"|screen ?shots?|feeds?"
     r"|hash ?tags?|live[ -]?streams?|websites?|reels?|chats?|apps?|stor(?:y|ies) post|web|internet|virtual)\b",
     re.IGNORECASE,
 )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from engine.core.context import News
 from engine.core.sampling import permuted
 from engine.core.wording import clipped
 from engine.errors import SourceError
 from engine.sources import pages, world
-from engine.sources.files import clean, csv_rows, existing, json_rows, sha256_of, sha256_of_all, walk
+from engine.sources.files import bundled, clean, csv_rows, existing, json_rows, sha256_of, sha256_of_all, walk
 from engine.sources.issues import actor_of, caused, issue_in, mended, nearest, place_of, subject_of, theme_of
 from engine.sources.models import Origin
 from schemas.config import Atropia
@@ -74,8 +77,8 @@ def sampled(items: Sequence[Any], count: int | None, seed: int, domain: str) -> 
 
 def _bundled(config: Atropia, seed: int) -> tuple[list[News], Origin]:
     known = list(world.themes())
-    warnings = tuple(_unknown(theme, known) for theme in config.focus_themes if theme not in known)
-    focus = [theme for theme in config.focus_themes if theme in known]
+    warnings = tuple(_unknown(theme, known) for theme in _keys(config.focus_themes) if theme not in known)
+    focus = [theme for theme in _keys(config.focus_themes) if theme in known]
     if config.focus_themes and not focus:
         raise SourceError(
             "\n".join(
@@ -94,20 +97,12 @@ def _bundled(config: Atropia, seed: int) -> tuple[list[News], Origin]:
         kind=f"the bundled world of Atropia, told for {w.year}",
         items=len(news),
         found=len(news),
-        sha256=sha256_of_all([("atropia_world.yaml", _bundled_digest())]),
+        sha256=hashlib.sha256(bundled("atropia_world.yaml")).hexdigest(),
         licence=f"GPL-3.0, part of groundswell; {_FICTION}",
         notes=(w.notice, "what DATE says is paraphrased; provinces, parties, groups and outlets are invented"),
         warnings=warnings,
     )
     return news, origin
-
-
-def _bundled_digest() -> str:
-    import hashlib
-
-    from engine.sources.files import bundled
-
-    return hashlib.sha256(bundled("atropia_world.yaml")).hexdigest()
 
 
 def _items_of(file: Path, root: Path, notes: list[str]) -> list[News]:
@@ -152,7 +147,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], file: Path) -> list[News]:
                 id=told.get("id") or f"atropia_{n:03d}",
                 title=title,
                 excerpt=excerpt,
-                theme=told.get("theme", "").lower().replace(" ", "_") or theme_of(f"{title} {excerpt}"),
+                theme=_keys([told.get("theme", "")])[0] or theme_of(f"{title} {excerpt}"),
                 location=location,
                 date=told.get("date") or None,
                 place=place_of(location),
@@ -200,8 +195,6 @@ def _distinct(news: list[News]) -> list[News]:
         if count[item.id] == 1:
             out.append(item)
         elif (item.title, item.excerpt) not in {(o.title, o.excerpt) for o in out if o.id == item.id}:
-            import msgspec
-
             out.append(msgspec.structs.replace(item, id=f"{item.id}-{count[item.id]}"))
     return out
 
@@ -212,7 +205,13 @@ def _unknown(theme: str, known: list[str]) -> str:
     return f"source_data.atropia.focus_themes: no news on {theme!r}; {hint}"
 
 
+def _keys(themes: Sequence[str]) -> list[str]:
+    """Themes as the original writes them: "Gender violence" is gender_violence."""
+    return ["_".join(theme.lower().replace("-", " ").split()) for theme in themes]
+
+
 def _focused(news: list[News], focus: Sequence[str], path: str) -> tuple[list[News], tuple[str, ...]]:
+    focus = _keys(focus)
     if not focus:
         return news, ()
     known = sorted({item.theme for item in news})

@@ -47,6 +47,8 @@ _GRAPHIC: Final = re.compile(
     r"|comment thread|chart|diagram)\b",
     re.IGNORECASE,
 )
+_MADE: Final = "[Pp]hoto(?:graph)?|[Ii]mage|[Pp]icture|[Pp]ic|[Vv]ideo|[Dd]esign"
+_NAME: Final = r"(?:[A-Z](?:\.|[\w'’-]*)(?:\s+|$|(?=[).,;]))){1,4}"
 _SCRUBS: Final = (
     (re.compile(r"(?:https?://|www\.)\S+", re.I), ""),
     (re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b"), ""),
@@ -55,13 +57,8 @@ _SCRUBS: Final = (
     (re.compile(r"\+?\d[\d ()./-]{7,}\d"), ""),
     (re.compile(r"[-+]?\d{1,3}\.\d{3,}\s*°?\s*[NSEW]?\s*,\s*[-+]?\d{1,3}\.\d{3,}\s*°?\s*[NSEW]?", re.I), ""),
     (re.compile(r"\d{1,3}°\s*\d{1,2}['′][^,;.]{0,20}[NSEW]\b", re.I), ""),
-    (
-        re.compile(
-            r"\(?\b(?:photo(?:graph)?|image|picture|pic|video|shot|posted|credits?|courtesy|repost)"
-            r"\s*(?:by|from|credits?|courtesy of|of(?= [A-Z]\w+ [A-Z])|:)\s*(?:[A-Z][\w'’-]+(?:\s+|$|(?=[).,;]))){1,4}\)?"
-        ),
-        "",
-    ),
+    (re.compile(rf"\(?\b(?:(?:{_MADE})\s+)?(?:credits?|courtesy)\s*(?:of|by|to)?\s*:?\s*{_NAME}\)?"), ""),
+    (re.compile(rf"\(?\b(?:{_MADE}|taken|drawn|painted|posted|reposted|shot)\s*(?:by|from|:)\s*{_NAME}\)?"), ""),
     (
         re.compile(
             r"\b(?:Mr|Mrs|Ms|Dr|Prof|President|Senator|Mayor|Governor|Minister|Rep)\.?\s+[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+)?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from email import message_from_bytes
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from engine.errors import SourceError
 from engine.sources.files import clean, decoded, read_bytes
 
-SUFFIXES: Final = frozenset([".html", ".htm", ".md", ".markdown", ".txt"])
+SUFFIXES: Final = frozenset([".html", ".htm", ".mhtml", ".mht", ".md", ".markdown", ".txt"])
 SECTIONS_MAX: Final = 5_000
 """Most sections taken of one page."""
 _WORDS_MIN: Final = 12
@@ -42,8 +43,10 @@ class Section(Struct, frozen=True):
 
 def sections(path: Path) -> list[Section]:
     """The sections of a saved page, in order, without stubs."""
-    text = decoded(read_bytes(path), path)
-    html = path.suffix.lower() in (".html", ".htm")
+    suffix = path.suffix.lower()
+    data = read_bytes(path)
+    text = _unwrapped(data, path) if suffix in (".mhtml", ".mht") else decoded(data, path)
+    html = suffix in (".html", ".htm", ".mhtml", ".mht")
     title, pairs = _of_html(text, path) if html else _of_text(text, path)
     found: list[Section] = []
     for heading, body in pairs:
@@ -55,6 +58,16 @@ def sections(path: Path) -> list[Section]:
         if len(found) == SECTIONS_MAX:
             break
     return found
+
+
+def _unwrapped(data: bytes, path: Path) -> str:
+    """The HTML inside a page saved as a single file (MHTML)."""
+    for part in message_from_bytes(data).walk():
+        if part.get_content_type() == "text/html":
+            payload = part.get_payload(decode=True)
+            if isinstance(payload, bytes):
+                return decoded(payload, path)
+    raise SourceError(f"{path} holds no HTML part")
 
 
 def _of_html(text: str, path: Path) -> tuple[str, Iterator[tuple[str, str]]]:

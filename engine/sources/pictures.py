@@ -69,10 +69,12 @@ def inside(root: Path, name: str) -> Path:
     if "\0" in name or not name.strip():
         raise SourceError("the path of the picture is not usable")
     path = root / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.resolve().is_relative_to(root.resolve()):
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise SourceError(f"{name} lies outside {root}; keep pictures beside their list")
     if path.is_symlink() or any(p.is_symlink() for p in path.parents if p != root and p.is_relative_to(root)):
         raise SourceError(f"{name} is a symbolic link; copy the picture itself")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise SourceError(f"{name} lies outside {root}; keep pictures beside their list")
     if not path.is_file():
         raise SourceError(f"{name} is not there")
     if path.suffix.lower() not in SUFFIXES:

@@ -24,6 +24,7 @@ from engine.core.sampling import golden
 from engine.errors import SourceError
 from engine.sources import codes, tables
 from engine.sources.files import bundled, existing, member, sha256_of, sha256_of_all, walk
+from engine.sources.issues import nearest
 from engine.sources.models import Origin
 from schemas.config import DEMOGRAPHICS, WorldBank
 
@@ -92,8 +93,6 @@ def drawn(people: People, count: int, seed: int) -> People:
 
 
 def _unknown(category: str) -> str:
-    from engine.sources.issues import nearest
-
     near = nearest(category, list(DEMOGRAPHICS))
     hint = f"; the nearest is {near}" if near else f"; known are {', '.join(DEMOGRAPHICS)}"
     return f"source_data.worldbank.demographic_categories: {category!r} is not known and says nothing{hint}"
@@ -176,11 +175,18 @@ def _people(frame: pl.DataFrame, warnings: list[str]) -> People:
         warnings.append(f"{frame.height - usable.height:,} persons without a weight above 0 are left out")
     if usable.height == 0:
         return People(columns={}, cumulative=array("Q"))
-    told = codes.told(usable)
-    keys = [k for k in ("geo1", "urbrur", "sex", "age", "educ_attain", "quint_nat") if k in told.columns]
-    told = told.sort(keys, maintain_order=True)
+    told = codes.told(usable.sort(_sort_key(usable.columns), maintain_order=True))
     columns = {name: codes.column(told[name], name) for name in codes.FIELDS if name in told.columns}
     return People(columns=columns, cumulative=_cumulative(told["hhweight"].to_numpy()))
+
+
+def _sort_key(columns: list[str]) -> pl.Expr:
+    """One number that orders people by area, residence, sex, age, education and means."""
+    key = pl.lit(0, dtype=pl.Int64)
+    for name in ("geo1", "urbrur", "sex", "age", "educ_attain", "quint_nat"):
+        if name in columns:
+            key = key * 256 + pl.col(name).cast(pl.Int64).fill_null(-1).clip(-1, 254)
+    return key
 
 
 def _cumulative(weights: np.ndarray[Any, Any]) -> array[int]:

@@ -232,9 +232,12 @@ def test_no_combination_comes_twice_before_all_were_used() -> None:
 
 def test_people_are_drawn_through_the_weights() -> None:
     heavy = People(
-        columns={"gender": Column(bytes([0, 1, 1]), ("female", "male", None)), "age": Column(bytes([30, 30, 30]), tuple(range(121)))},
+        columns={
+            "gender": Column(bytes([0, 1, 1]), ("female", "male", None)),
+            "age": Column(bytes([30, 30, 30]), tuple(range(121))),
+        },
         cumulative=[700, 900, 1000],
-    )  # fmt: skip
+    )
     hand = Hand(news=list(BUNDLED.news), people=heavy, references=list(BUNDLED.references))
     of = build_plan(config(), hand, "20260121")
     first = Counter(prompt_at(of, i).source_data["demographics"]["profile_id"] for i in range(1, 1001))
@@ -244,11 +247,7 @@ def test_people_are_drawn_through_the_weights() -> None:
 
 def test_the_stream_as_a_whole_follows_the_surveys_shares() -> None:
     of = plan()
-    drawn = [
-        person
-        for i in range(1, 1001)
-        for person in everybody(prompt_at(of, i).source_data["demographics"])
-    ]  # fmt: skip
+    drawn = [person for i in range(1, 1001) for person in everybody(prompt_at(of, i).source_data["demographics"])]
     women = sum(p["gender"] == "female" for p in drawn) / len(drawn)
     urban = sum(p["setting"] == "urban" for p in drawn) / len(drawn)
     assert women == pytest.approx(0.509, abs=0.02)
@@ -301,9 +300,13 @@ def test_any_news_and_guide_is_worked_in_within_the_length(
 
 def test_in_mode_images_pictures_go_along_and_the_text_says_what_for() -> None:
     pictured = [
-        Guide(id=f"g{k}", description="a row", reference=Reference(path=f"/x/{k}.jpg", sha256=f"{k:064d}", mime_type="image/jpeg"))
+        Guide(
+            id=f"g{k}",
+            description="a row",
+            reference=Reference(path=f"/x/{k}.jpg", sha256=f"{k:064d}", mime_type="image/jpeg"),
+        )
         for k in range(3)
-    ]  # fmt: skip
+    ]
     hand = Hand(news=list(BUNDLED.news), people=BUNDLED.people, references=pictured)
     social = {"mode": "images", "references_per_prompt": 2}
     prompt = prompt_at(build_plan(config(social_media=social), hand, "20260121"), 1)

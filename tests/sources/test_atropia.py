@@ -77,7 +77,7 @@ def test_an_unknown_focus_theme_is_warned_of_with_the_nearest(tmp_path: Path) ->
 
 
 def test_focus_themes_that_leave_nothing_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="leaves nothing.*elections"):
+    with pytest.raises(SourceError, match=r"leaves nothing.*elections"):
         load(tmp_path, focus_themes=("knitting",))
 
 
@@ -139,8 +139,10 @@ PAGE = """<!DOCTYPE html><html><head><title>Political: Atropia</title><script>al
 <h1>Political: Atropia</h1><h2>Human Rights</h2>
 <p>Authorities restrict freedom of assembly and detain organisers, and people call for civil liberties in public.</p>
 <h2>Ports</h2><p>There are two ports with several cranes and a long quay where ships are loaded by day and by night.</p>
-<h3>Corruption</h3><ul><li>Corruption among officials is widespread, and a bribe is expected for nearly every permit.</li></ul>
-<footer>Corruption corruption corruption corruption corruption corruption corruption corruption twelve words here now ok</footer>
+<h3>Corruption</h3>
+<ul><li>Corruption among officials is widespread, and a bribe is expected for nearly every permit.</li></ul>
+<footer>Corruption corruption corruption corruption corruption corruption, in more than twelve words here
+now</footer>
 </body></html>"""
 
 
@@ -164,6 +166,22 @@ def test_saved_pages_are_split_by_headings_without_navigation_and_script(tmp_pat
     for hidden in ("evil", "Navigation", "twelve words here", "corruption code", "http", "**"):
         assert hidden not in told
     assert any("passed over" in note for note in origin.notes), "ports speak of no theme"
+
+
+def test_a_page_saved_as_a_single_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "p.mhtml").write_text(
+        "MIME-Version: 1.0\nContent-Type: multipart/related; boundary=B\n\n--B\nContent-Type: text/html\n\n"
+        "<h1>Atropia</h1><h2>Elections</h2><p>The elections were watched in every district, and ballots were counted "
+        "twice by hand.</p>\n--B\nContent-Type: text/css\n\nbody{}\n--B--\n"
+    )
+    (item,), _ = load(tmp_path, path="p.mhtml")
+    assert item.theme == "elections"
+
+
+def test_focus_themes_may_be_written_with_spaces_and_capitals(tmp_path: Path) -> None:
+    news, origin = load(tmp_path, focus_themes=("Gender violence",))
+    assert {item.theme for item in news} == {"gender_violence"}
+    assert origin.warnings == ()
 
 
 def test_symlinks_in_a_folder_are_not_followed(tmp_path: Path) -> None:
@@ -202,12 +220,18 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
     ("broken", "whole"),
     [
         ("Women march drawing hundreds of.", "Women march drawing hundreds of people."),
-        ("Online messaging for a corruption pushes for reform getting attention from several hundred.", "Online messaging about corruption pushes for reform, getting attention from several hundred people."),
+        (
+            "Online messaging for a corruption pushes for reform getting attention from several hundred.",
+            "Online messaging about corruption pushes for reform, getting attention from several hundred people.",
+        ),
         ("clash over gender_violence.", "clash over gender-based violence."),
-        ("Large rally held in Downtown with estimated thousands of participants.", "A large rally held in Downtown with thousands of participants."),
+        (
+            "Large rally held in Downtown with estimated thousands of participants.",
+            "A large rally held in Downtown with thousands of participants.",
+        ),
         ("A whole sentence stays as it is.", "A whole sentence stays as it is."),
     ],
-)  # fmt: skip
+)
 def test_broken_excerpts_are_mended(broken: str, whole: str) -> None:
     assert mended(broken) == whole
 

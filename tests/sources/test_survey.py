@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def load(folder: Path, seed: int = 1, **config: Any) -> tuple[People, Any]:
 
 def weights(people: People) -> list[int]:
     totals = list(people.cumulative)
-    return [totals[0], *(b - a for a, b in zip(totals, totals[1:], strict=False))]
+    return [totals[0], *(b - a for a, b in pairwise(totals))]
 
 
 def share(people: People, column: str, value: object) -> float:
@@ -129,10 +130,10 @@ def test_a_zip_is_read_from_inside_and_never_unpacked_outside(tmp_path: Path) ->
         archive.write(tmp_path / "wb" / "SVY-IND.csv", "../../../evil/SVY-IND.csv")
         archive.write(tmp_path / "wb" / "SVY-HLD.csv", "/abs/SVY-HLD.csv")
         archive.writestr("readme.pdf", "x")
-    before = {p for p in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     people, _ = load(tmp_path, path="wb.zip")
     assert len(people) == 4
-    assert {p for p in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
     assert not (tmp_path.parent / "evil").exists()
 
 
@@ -215,7 +216,11 @@ def test_the_bundled_sample_is_generated_from_the_published_shares(tmp_path: Pat
     assert set(people.columns["province"].labels) - {None} == names
 
 
-PROFILES = "profile_id,age_group,occupation,education_level,setting,household_size\nwb_001,35-44,service,undergraduate,urban,2\nwb_002,25-34,baker,secondary,suburban,1\n"
+PROFILES = """\
+profile_id,age_group,occupation,education_level,setting,household_size
+wb_001,35-44,service,undergraduate,urban,2
+wb_002,25-34,baker,secondary,suburban,1
+"""
 
 
 def test_the_originals_table_of_profiles_is_read(tmp_path: Path) -> None:
@@ -241,9 +246,15 @@ def test_the_real_survey_gives_the_published_adult_shares(tmp_path: Path) -> Non
     assert origin.warnings == ()
     assert len(people) == 20_342
     published = [
-        ("gender", "female", 0.509), ("setting", "urban", 0.543), ("age_group", "18-24", 0.206), ("age_group", "25-34", 0.240),
-        ("age_group", "35-44", 0.204), ("age_group", "45-54", 0.157), ("age_group", "55-64", 0.100), ("age_group", "65+", 0.093),
-    ]  # fmt: skip
+        ("gender", "female", 0.509),
+        ("setting", "urban", 0.543),
+        ("age_group", "18-24", 0.206),
+        ("age_group", "25-34", 0.240),
+        ("age_group", "35-44", 0.204),
+        ("age_group", "45-54", 0.157),
+        ("age_group", "55-64", 0.100),
+        ("age_group", "65+", 0.093),
+    ]
     for column, value, expected in published:
         assert share(people, column, value) == pytest.approx(expected, abs=0.001), (column, value)
 
