@@ -12,15 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from msgspec import Struct
-
+from engine.core.asking import REJECTED, UNPAID, Ask, Feedback, Grant, PastCall, QuotaView, dimension_of
 from engine.core.pace import Pace
 from engine.core.window import cut, told
 from engine.errors import ProviderError
 from schemas.config import Limits
-from schemas.outcome import ErrorKind, Usage
+from schemas.outcome import ErrorKind
 
-__all__ = ["GATE_S_MAX", "Ask", "Feedback", "Grant", "PastCall", "Quota", "QuotaView", "dimension_of"]
+__all__ = ["GATE_S_MAX", "Quota"]
 
 GATE_S_MAX = 65.0
 """A per-minute refusal never closes the gate for longer."""
@@ -35,25 +34,7 @@ SPEND_MARGIN_S = 9.0
 TOKEN_MARGIN_S = 0.6
 ESTIMATE_WEIGHT = 0.05
 """Weight of one call in the running correction of token and money estimates."""
-SETTLE_EARLIEST = math.inf
-"""What `earliest` answers when only a call that ends can make room."""
 
-UNPAID = frozenset(
-    {
-        ErrorKind.RATE_LIMITED,
-        ErrorKind.QUOTA_DAY,
-        ErrorKind.QUOTA_SPEND,
-        ErrorKind.NO_QUOTA,
-        ErrorKind.OVERLOADED,
-        ErrorKind.CONNECT,
-        ErrorKind.SERVER,
-        ErrorKind.INVALID,
-        ErrorKind.AUTH,
-        ErrorKind.MODEL,
-        ErrorKind.REGION,
-    }
-)
-"""Kinds of errors for which nothing is charged: their tokens and money are given back."""
 OVERLOAD_WEIGHT = 0.02
 OVERLOAD_PART = 0.2
 """Below this part of overloaded answers, one by one, only their jobs wait; above it all slow down."""
@@ -61,100 +42,6 @@ OVERLOAD_PART_429 = 0.03
 """The same for a 429 without details, which is more likely to mean our rate: two close together."""
 OVERLOAD_EVIDENCE = 20.0
 """Calls of the last minute that say enough about a rate to make a limit of it."""
-REJECTED = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.QUOTA_SPEND, ErrorKind.OVERLOADED, ErrorKind.QUOTA_DAY})
-"""Kinds that say: not now."""
-
-
-class Ask(Struct, frozen=True):
-    """What one call is expected to use."""
-
-    model: str
-    tokens: int = 0
-    """Input tokens."""
-    images: int = 0
-    usd: float = 0.0
-
-
-class Feedback(Struct, frozen=True):
-    """How a call ended. `error` None: well. Unknown usage or cost leaves the estimate standing."""
-
-    error: ProviderError | None = None
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    latency_s: float = 0.0
-
-
-class PastCall(Struct, frozen=True):
-    """A call of an earlier session, from log/attempts.jsonl: starts less rejections."""
-
-    model: str
-    wall_at: float
-    """Unix time."""
-    tokens: int = 0
-    images: int = 0
-    usd: float = 0.0
-
-
-class Grant:
-    """Permission for one call, with what was reserved for it. Settled exactly once."""
-
-    __slots__ = ("ask", "at", "day", "epoch", "open", "probe", "tokens", "usd")
-
-    def __init__(self, ask: Ask, at: float, epoch: int, day: int, tokens: float, usd: float) -> None:
-        self.ask = ask
-        self.at = at
-        self.epoch = epoch
-        self.day = day
-        self.tokens = tokens
-        self.usd = usd
-        self.open = True
-        self.probe = False
-
-    def __repr__(self) -> str:
-        return f"Grant({self.ask!r}, at={self.at:.3f}, {'open' if self.open else 'settled'})"
-
-
-class QuotaView(Struct, frozen=True, kw_only=True):
-    """One model's quota as `status` and the live display show it. Rates are per minute."""
-
-    model: str
-    requests: int
-    rejected: int
-    in_flight: int
-    waiting: int = 0
-    in_flight_max: int | None
-    requests_last_minute: float
-    requests_per_minute: float | None
-    """The limit that holds now; None: none."""
-    requests_per_minute_configured: float | None
-    tokens_last_minute: float
-    tokens_per_minute: float | None
-    images_last_minute: float
-    images_per_minute: float | None
-    usd_last_10_minutes: float
-    usd_per_10_minutes: float | None
-    requests_today: int
-    requests_per_day: int | None
-    utilisation: float | None
-    """The last window's use of the tightest limited dimension, 0 to 1; None without limits."""
-    gate_until: float | None
-    """The scheduling moment until which the gate is closed; None when open."""
-    next_at: float | None
-    """The earliest moment for the next call; None: when a call in flight ends, or the day does."""
-    learned: bool
-    """Whether a limit is in force that the far side taught, not the configuration."""
-
-
-def dimension_of(quota_id: str | None) -> str:
-    """Which dimension a 429's quota id or metric speaks of: requests, tokens, images or usd."""
-    name = (quota_id or "").lower()
-    if "token" in name:
-        return "tokens"
-    if "spend" in name or "usd" in name or "cost" in name:
-        return "usd"
-    if "image" in name.replace("flash-image", "").replace("pro-image", ""):
-        return "images"
-    return "requests"
 
 
 def _scaled(limit: float | None, share: float) -> float | None:
@@ -195,6 +82,7 @@ class Quota:
         self.began_at: float | None = None
         self.tokens_factor = 1.0
         self.usd_factor = 1.0
+        self.last_ask: Ask | None = None
         self.latency_s: float | None = None
         """Running mean of calls that went well."""
 
@@ -223,6 +111,7 @@ class Quota:
         self._spend(tokens, ask.images, usd, now)
         if self.began_at is None:
             self.began_at = now
+        self.last_ask = ask
         self.in_flight += 1
         self.day_used += 1
         self.started += 1
@@ -327,9 +216,8 @@ class Quota:
         if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
             pace.learned = told(pace.learned, now, error.quota_limit * self.share, used, pause_s=pause_s)
             return
-        if pace.limit(now) is None:
-            if error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
-                return
+        if pace.limit(now) is None and error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
+            return
         whole = self.began_at is not None and now - self.began_at >= pace.window_s
         pace.learned = cut(pace.learned, now, used, whole=whole, pause_s=pause_s)
 
@@ -376,6 +264,23 @@ class Quota:
 
     # --- showing ---
 
+    def spacing_s(self, ask: Ask, now: float) -> float:
+        """Seconds that a call like this one takes of the tightest dimension; 0 without limits."""
+        return max(
+            self.requests.spacing_s(now),
+            ask.images * self.images.spacing_s(now),
+            ask.tokens * self.tokens_factor * self.tokens.spacing_s(now),
+            ask.usd * self.usd_factor * self.usd.spacing_s(now),
+        )
+
+    def calls_per_minute(self, now: float) -> float | None:
+        """How many calls per minute the limits allow, if they are like the last one; None without limits."""
+        spacing_s = self.spacing_s(self.last_ask, now) if self.last_ask is not None else self.requests.spacing_s(now)
+        rates = [60.0 / spacing_s] if spacing_s else []
+        if self.in_flight_max is not None and self.latency_s:
+            rates.append(60.0 * self.in_flight_max / self.latency_s)
+        return min(rates) if rates else None
+
     def view(self, now: float, waiting: int = 0) -> QuotaView:
         """The state as numbers to show."""
         uses: list[float] = []
@@ -408,4 +313,6 @@ class Quota:
             gate_until=self.gate_until if self.gate_until > now else None,
             next_at=None if math.isinf(earliest) and earliest > 0 else max(now, earliest),
             learned=any(self.pace(n).learned.ceiling is not None for n in limits),
+            calls_per_minute=self.calls_per_minute(now),
+            latency_s=self.latency_s,
         )

@@ -7,7 +7,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.quota import Ask, Feedback, Grant, PastCall, Quota, dimension_of
+from engine.core.asking import Ask, Feedback, Grant, PastCall, dimension_of
+from engine.core.quota import Quota
 from engine.errors import ProviderError
 from schemas.config import Limits
 from schemas.outcome import ErrorKind, Usage

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import pytest
 
-from engine.core.quota import Ask, Feedback, Quota
+from engine.core.asking import Ask, Feedback
+from engine.core.quota import Quota
 from engine.errors import ProviderError
 from schemas.outcome import ErrorKind, Usage
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.core.quota import Ask, Quota
+from engine.core.asking import Ask
+from engine.core.quota import Quota
 from schemas.config import Limits
 
 HOUR = 3600.0
