@@ -28,6 +28,10 @@ HASHTAG = r"(?:^|\s)#\w{2,}"
 EMOJI = r"[\u{1F300}-\u{1FAFF}\u{2600}-\u{27BF}\u{1F1E6}-\u{1F1FF}]"
 
 
+ENGLISH = r"\b(?:the|an?|of|and|in|on|at|with|is|are|to|by|for|from)\b"
+"""A sentence of eight words without any of these is hardly English, the language captions are asked in."""
+
+
 def _blank(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars().str.len_chars() == 0
 
@@ -50,6 +54,9 @@ def answer_flags(asked: Metadata) -> list[pl.Expr]:
         "caption_short": has_caption & chars.is_between(1, CAPTION_CHARS_MIN - 1),
         "caption_long": has_caption & (chars > CAPTION_CHARS_MAX),
         "caption_placeholder": has_caption & caption.str.contains(PLACEHOLDER),
+        "language": has_caption
+        & (caption.str.count_matches(r"\S+") >= 8)
+        & ~caption.str.to_lowercase().str.contains(ENGLISH),
         "caption_variations": has_caption
         & (pl.col("captions").list.n_unique().fill_null(0) < asked.num_caption_variations)
         & (asked.num_caption_variations > 1),

@@ -7,6 +7,8 @@ candidates go together through numpy, so that a hundred thousand take seconds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,9 +71,10 @@ def _normal(images: F32, weight: F32) -> F32:
 
 def _gradients(images: F32) -> tuple[F32, F32]:
     grid = images.reshape(-1, THUMB_PX, THUMB_PX)
-    gy, gx = np.gradient(grid, axis=1), np.gradient(grid, axis=2)
-    half = np.float32(THUMB_PX / 2)
-    return (gx * half).reshape(len(images), -1), (gy * half).reshape(len(images), -1)
+    gx, gy = np.zeros_like(grid), np.zeros_like(grid)
+    gx[:, :, 1:-1] = (grid[:, :, 2:] - grid[:, :, :-2]) * (THUMB_PX / 4)
+    gy[:, 1:-1] = (grid[:, 2:] - grid[:, :-2]) * (THUMB_PX / 4)
+    return gx.reshape(len(images), -1), gy.reshape(len(images), -1)
 
 
 def similarity(left: NDArray[np.uint8], right: NDArray[np.uint8], maps: F32) -> F32:
@@ -117,18 +120,18 @@ def _batch(left: F32, right: F32, maps: F32) -> F32:
     return best
 
 
-def _step(a: F32, b: F32) -> F32:
+def _step(a: F32, b: F32) -> NDArray[Any]:
     """One Gauss-Newton step of the six parameters that brings `b` nearer to `a`."""
     gx, gy = _gradients(b)
     design = np.stack([gx * _X, gx * _Y, gx, gy * _X, gy * _Y, gy], axis=2)  # n x 1024 x 6
     across = design.transpose(0, 2, 1)
     normal = across @ design + np.eye(6, dtype=np.float32) * 20
     push = across @ (a - b)[:, :, None]
-    found = np.linalg.solve(normal, push)[:, :, 0]
-    return found.clip(-0.08, 0.08).astype(np.float32)
+    found: Any = np.linalg.solve(normal, push)
+    return np.asarray(found[:, :, 0].clip(-0.08, 0.08), dtype=np.float32)
 
 
-def _composed(m: F32, s: F32) -> F32:
+def _composed(m: NDArray[Any], s: NDArray[Any]) -> NDArray[Any]:
     """The step, which is in the frame of the sampled picture, before the map so far."""
     return np.stack(
         [

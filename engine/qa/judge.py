@@ -29,6 +29,8 @@ class Thresholds(Struct, frozen=True, kw_only=True):
     """Side length against the median one."""
     tiny_px: int = 100
     min_file_bytes: float = 10 * 1024
+    prompt_chars_min: int = 20
+    prompt_chars_max: int = 8_000
 
 
 _RATIO = pl.col("width_found") / pl.col("height_found")
@@ -66,6 +68,8 @@ def flag_pictures(found: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
         "aspect": odd_aspect,
         "odd_size": (side > usual * limits.odd_size_factor) | (side < usual / limits.odd_size_factor),
         "tiny": pl.min_horizontal("width_found", "height_found") < limits.tiny_px,
+        "prompt_short": pl.col("prompt_chars") < limits.prompt_chars_min,
+        "prompt_long": pl.col("prompt_chars") > limits.prompt_chars_max,
         "small_file": pl.col("file_bytes").is_between(1, limits.min_file_bytes, closed="left"),
     }
     names = [pl.when(test.fill_null(False)).then(pl.lit(name)) for name, test in tests.items()]
@@ -78,7 +82,7 @@ def add_flag(frame: pl.DataFrame, name: str, image_ids: list[str] | pl.Series) -
     """The flag added to these images."""
     if len(image_ids) == 0:
         return frame
-    hit = pl.col("image_id").is_in(pl.Series(image_ids).implode())
+    hit = pl.col("image_id").is_in(pl.Series(image_ids, dtype=pl.String).implode())
     return frame.with_columns(flags=pl.when(hit).then(pl.concat_list("flags", pl.lit(name))).otherwise(pl.col("flags")))
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import polars as pl
 from msgspec import Struct
 
 from engine.qa.duplicates import Duplicates
 from engine.qa.judge import Thresholds, flag_counts
 from engine.qa.look import LOOK
-from engine.qa.model import FLAGS, QAReport
+from engine.qa.model import FLAGS, INTEGRITY, QAReport
+from engine.qa.score import actions, components, overall
 from engine.qa.tables import TASKS, Tables
 from engine.store.layout import RunDir
 from schemas.config import RunConfig
 from schemas.record import RunManifest
 
 INVALID_LISTED_MAX = 1_000
+PAIRS_LISTED_MAX = 1_000
+SEVERITIES = ("critical", "warning", "info")
+QUALITY = ("dark", "light", "blurred", "low_information", "aspect", "odd_size", "tiny", "small_file")
 
 
 class Findings(Struct, frozen=True, kw_only=True):
@@ -31,6 +37,10 @@ class Findings(Struct, frozen=True, kw_only=True):
     answers: pl.DataFrame
     limits: Thresholds
     duplicates: Duplicates | None
+    contradictions: pl.DataFrame
+    reviews: dict[str, Any] | None
+    statistics: dict[str, Any]
+    bias: dict[str, Any]
 
 
 def critical_flags() -> list[str]:
@@ -43,8 +53,7 @@ def _percent(part: int, whole: int) -> float:
 
 
 def _images(f: Findings, asked: dict[str, int]) -> dict[str, Any]:
-    critical = pl.col("flags").list.eval(pl.element().is_in(critical_flags())).list.any()
-    invalid = f.pictures.filter(critical.fill_null(False))
+    invalid = f.pictures.filter(_has(critical_flags()))
     total, bad = f.pictures.height, invalid.height
     listed = invalid.head(INVALID_LISTED_MAX)
     return {
@@ -71,6 +80,33 @@ def _coverage(f: Findings) -> dict[str, dict[str, Any]]:
     return out
 
 
+def _duplicates(f: Findings) -> dict[str, Any]:
+    if f.duplicates is None:
+        return {"num_duplicates": 0, "duplicate_pairs": [], "checked": False}
+    pairs, clusters = f.duplicates.pairs, f.duplicates.clusters
+    kinds = dict(pairs["kind"].value_counts().iter_rows())
+    original = pairs.filter(pl.col("kind") != "edited")
+    return {
+        "num_duplicates": original.height,
+        "duplicate_pairs": [
+            {"image1": a, "image2": b, "similarity": round(s, 2), "kind": k}
+            for a, b, s, k in original.select("image_a", "image_b", "similarity_percent", "kind")
+            .head(PAIRS_LISTED_MAX)
+            .iter_rows()
+        ],
+        "checked": True,
+        "by_kind": {kind: int(kinds.get(kind, 0)) for kind in ("file", "same", "edited")},
+        "edits": {
+            str(e): int(n)
+            for e, n in pairs.filter(pl.col("kind") == "edited")["edit"].value_counts(sort=True).iter_rows()
+        },
+        "clusters": clusters["cluster"].n_unique(),
+        "images_in_clusters": clusters.height,
+        "redundant_images": clusters.filter(~pl.col("keep")).height,
+        "method": f.duplicates.method,
+    }
+
+
 def grade(validation_rate: float, duplicates: int, complete: bool) -> str:
     """The original's verdict, from the numbers it was meant to be made of."""
     if validation_rate >= 95 and duplicates == 0 and complete:
@@ -80,51 +116,96 @@ def grade(validation_rate: float, duplicates: int, complete: bool) -> str:
     return "Acceptable" if validation_rate >= 80 else "Needs Improvement"
 
 
-def assemble(f: Findings, started: datetime) -> QAReport:
-    """The report of a pass."""
-    prompts = pl.scan_parquet(f.tables.prompts)
-    settled = dict(prompts.group_by("status").len().collect().iter_rows())
-    asked = {
-        "asked": f.config.generation.num_images,
-        **{status: int(settled.get(status, 0)) for status in ("ok", "refused", "failed")},
-    }
-    images = _images(f, asked)
-    coverage = _coverage(f)
+def _has(names: Sequence[str]) -> pl.Expr:
+    return pl.col("flags").list.eval(pl.element().is_in(list(names))).list.any().fill_null(False)
+
+
+def _flags(f: Findings, images: int, coverage: dict[str, dict[str, Any]]) -> dict[str, int]:
     flags = flag_counts(pl.concat([f.pictures.select("flags"), f.answers.select("flags")]))
+    for task, name in (("caption", "no_caption"), ("labels", "no_labels"), ("comments", "no_comments")):
+        flags.pop(name, None)  # counted by image: what has no answer at all has no row
+        lacking = images - coverage[task]["total_files"]
+        if coverage[task]["asked"] and lacking > 0:
+            flags[name] = lacking
     damaged = f.tables.images_log.damaged + f.tables.metadata_log.damaged
     if damaged:
         flags["log_damaged"] = damaged
-    critical = sum(count for name, count in flags.items() if FLAGS[name].severity == "critical")
-    complete = {task: not c["asked"] or c["total_files"] == images["total"] for task, c in coverage.items()}
-    text_files = f.answers.select("image_id").n_unique()
+    return dict(sorted(flags.items(), key=lambda kv: (SEVERITIES.index(FLAGS[kv[0]].severity), -kv[1], kv[0])))
+
+
+def assemble(f: Findings, started: datetime) -> QAReport:
+    """The report of a pass."""
+    settled = dict(pl.scan_parquet(f.tables.prompts).group_by("status").len().collect().iter_rows())
+    counts = {status: int(settled.get(status, 0)) for status in ("ok", "refused", "failed")}
+    asked = max(f.config.generation.num_images, sum(counts.values()))
+    images = _images(f, {"asked": asked, **counts})
+    total = images["total"]
+    coverage = _coverage(f)
+    flags = _flags(f, total, coverage)
+    duplicates = _duplicates(f)
+    complete = {task: not c["asked"] or c["total_files"] == total for task, c in coverage.items()}
+    answers = f.answers.select("image_id").n_unique()
+    serious = [n for n, flag in FLAGS.items() if flag.subject != "image" and flag.severity != "info"]
+    parts = components(
+        images=total,
+        broken=f.pictures.filter(_has(INTEGRITY)).height,
+        poor=f.pictures.filter(_has([*QUALITY, "blank"])).height,
+        redundant=duplicates.get("redundant_images", 0),
+        asked=asked,
+        refused=counts["refused"],
+        coverage=coverage,
+        answers=answers,
+        faulty_answers=f.answers.filter(_has(serious)).select("image_id").n_unique(),
+        statistics=f.statistics,
+        bias=f.bias,
+    )
     return QAReport(
         validation_timestamp=started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         output_directory=str(f.run.root),
         images=images,
-        metadata={"total_files": images["total"], "coverage_percent": 100.0 if images["total"] else 0.0,
-                  "answers": text_files},
+        metadata={"total_files": total, "coverage_percent": 100.0 if total else 0.0, "answers": answers},
         captions=coverage["caption"],
         labels=coverage["labels"],
         comments=coverage["comments"],
-        duplicates={"num_duplicates": 0, "duplicate_pairs": []},
+        duplicates=duplicates,
         summary={
-            "total_images": images["total"],
+            "total_images": total,
             "valid_images": images["valid"],
             "validation_rate": images["validation_rate"],
-            "metadata_complete": images["total"] > 0,
+            "metadata_complete": total > 0,
             "captions_complete": complete["caption"],
             "labels_complete": complete["labels"],
             "comments_complete": complete["comments"],
-            "duplicates_found": 0,
-            "dataset_quality": grade(images["validation_rate"], 0, all(complete.values())),
+            "duplicates_found": duplicates["num_duplicates"],
+            "dataset_quality": grade(images["validation_rate"], duplicates["num_duplicates"], all(complete.values())),
         },
-        run={"run_id": f.manifest.run_id, "created_at": f.manifest.created_at, "run_date": f.manifest.run_date},
+        run={
+            "run_id": f.manifest.run_id,
+            "created_at": f.manifest.created_at,
+            "run_date": f.manifest.run_date,
+            "models": {"image": f.config.generation.model, "metadata": f.config.metadata.model},
+            "log_lines": {"images": f.tables.images_log.lines, "metadata": f.tables.metadata_log.lines},
+            "damage": [msgspec.to_builtins(d) for d in (*f.tables.images_log.damage, *f.tables.metadata_log.damage)],
+        },
         flags=flags,
-        critical=critical,
-        score=images["validation_rate"],
-        components=(),
-        actions=(),
-        statistics={},
-        bias={},
-        method={"look": LOOK},
-    )  # fmt: skip
+        critical=sum(count for name, count in flags.items() if FLAGS[name].severity == "critical"),
+        score=overall(parts),
+        components=parts,
+        actions=actions(
+            flags,
+            directory=str(f.run.root),
+            missing_images=asked - sum(counts.values()),
+            failed=counts["failed"],
+            missing_texts={t: total - c["total_files"] for t, c in coverage.items() if c["asked"]},
+            bias=f.bias,
+        ),
+        statistics=f.statistics,
+        bias=f.bias,
+        reviews=f.reviews,
+        method={
+            "look": LOOK,
+            "thresholds": msgspec.structs.asdict(f.limits),
+            "score": "weighted geometric mean of the components",
+            "grade": "as in the original pipeline: validation rate, duplicates, completeness",
+        },
+    )

@@ -14,13 +14,18 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import ConfigError, StoreError
-from engine.qa import report as reporting
 from engine.qa.answers import flagged_answers
+from engine.qa.bias import all_bias
+from engine.qa.contradictions import contradictions
+from engine.qa.decisions import read_decisions
 from engine.qa.duplicates import find_duplicates
 from engine.qa.judge import Thresholds, add_flag, flag_pictures
 from engine.qa.model import Options, Progress, QAReport
+from engine.qa.page import render
+from engine.qa.report import Findings, assemble
 from engine.qa.scan import scan_pictures
-from engine.qa.tables import build_tables
+from engine.qa.statistics import all_statistics
+from engine.qa.tables import ROW_GROUP, build_tables
 from engine.store.atomic import write_atomic
 from engine.store.layout import RunDir, load_manifest
 from schemas.config import RunConfig
@@ -78,14 +83,15 @@ def _pass(
     records = (
         pl.scan_parquet(tables.prompts)
         .filter((pl.col("status") == "ok") & pl.col("path").is_not_null())
-        .select(_RECORD)
+        .select(*_RECORD, prompt_chars=pl.col("prompt").str.len_chars())
         .collect(engine="streaming")
         .sort("index", "image_id")
     )
+    looks = run.qa / "looks"
     found = scan_pictures(
         run.root,
         records,
-        run.qa / "looks",
+        looks,
         threads=options.threads,
         recheck=options.recheck,
         tick=lambda done, total: tell(Progress("looking at images", done, total)),
@@ -95,25 +101,49 @@ def _pass(
     duplicates = None
     if config.validation.check_duplicates:
         tell(Progress("looking for duplicates", 0, 0))
-        duplicates = find_duplicates(
-            pictures, run.qa / "looks", threshold_percent=config.validation.duplicate_threshold
-        )
-        extra = duplicates.clusters.filter(~pl.col("keep"))["image_id"]
-        pictures = add_flag(pictures, "duplicate", extra)
-        duplicates.pairs.write_parquet(run.qa / "duplicates.parquet")
-        duplicates.clusters.write_parquet(run.qa / "clusters.parquet")
-    answers = flagged_answers(tables.metadata, config.metadata)
-    result = reporting.Findings(
-        run=run,
-        manifest=manifest,
-        config=config,
-        tables=tables,
-        pictures=pictures,
-        answers=answers,
-        limits=limits,
-        duplicates=duplicates,
+        duplicates = find_duplicates(pictures, looks, threshold_percent=config.validation.duplicate_threshold)
+        pictures = add_flag(pictures, "duplicate", duplicates.clusters.filter(~pl.col("keep"))["image_id"])
+    reviews, turned_down, accepted = read_decisions(run.reviews_log, pictures)
+    pictures = add_flag(pictures, "rejected", sorted(turned_down)).with_columns(
+        accepted=pl.col("image_id").is_in(sorted(accepted))
     )
-    pictures.write_parquet(run.qa / "images.parquet", compression="zstd")
-    report = reporting.assemble(result, started)
+    tell(Progress("reading captions, labels and comments", 0, 0))
+    answers = flagged_answers(tables.metadata, config.metadata)
+    at_odds = contradictions(tables, config)
+    answers = add_flag(answers, "contradiction", at_odds["image_id"].unique())
+    statistics = all_statistics(tables, config, options.seed)
+    tell(Progress("comparing what was asked with what is told", 0, 0))
+    findings = Findings(
+        run=run, manifest=manifest, config=config, tables=tables, pictures=pictures, answers=answers, limits=limits,
+        duplicates=duplicates, contradictions=at_odds, reviews=reviews, statistics=statistics,
+        bias=all_bias(tables, config),
+    )  # fmt: skip
+    _write_tables(findings)
+    report = assemble(findings, started)
     write_atomic(run.qa / "report.json", report.json(), durability="batch")
+    page = run.qa / "report.html"
+    if options.html if options.html is not None else config.validation.generate_qa_report:
+        tell(Progress("writing the report", 0, 0))
+        write_atomic(page, render(report, findings, seed=options.seed), durability="batch")
+    else:
+        page.unlink(missing_ok=True)  # an old page beside a new report would mislead
     return report
+
+
+def _write_tables(findings: Findings) -> None:
+    folder = findings.run.qa
+
+    def put(frame: pl.DataFrame, name: str) -> None:
+        temporary = folder / f".{name}.tmp"
+        frame.write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP)
+        temporary.replace(folder / name)
+
+    put(findings.pictures.drop("look", strict=False), "images.parquet")
+    put(findings.answers, "answers.parquet")
+    put(findings.contradictions, "contradictions.parquet")
+    if findings.duplicates is not None:
+        put(findings.duplicates.pairs, "duplicates.parquet")
+        put(findings.duplicates.clusters, "clusters.parquet")
+    else:
+        for name in ("duplicates.parquet", "clusters.parquet"):
+            (folder / name).unlink(missing_ok=True)

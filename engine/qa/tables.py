@@ -1,6 +1,6 @@
 """From logs to tables: the lines in force as Parquet, so that each statistic is one streaming polars query.
 
-Of several final lines for one image the newest counts. In metadata mode `separate` one image has a line
+The newest line of an image counts, if it is final. In metadata mode `separate` one image has a line
 per task; the columns `caption_counts`, `labels_count` and so on say which task a line speaks for.
 """
 
@@ -19,11 +19,20 @@ from engine.qa.logs import IMAGE_SCHEMA, METADATA_SCHEMA, Reading, read_frames
 
 TASKS = ("caption", "labels", "comments")
 ROW_GROUP = 20_000
+PEOPLE = (
+    "gender", "age_group", "occupation", "education_level", "area", "household_composition", "women_asked", "men_asked",
+)  # fmt: skip
+"""Who was asked for: the first person of the prompt's crowd, and how many women and men in all."""
 _SOURCE_FIELDS: dict[str, pl.DataType] = {
     "atropia": pl.String(),
     "demographics": pl.String(),
     "visual_reference": pl.String(),
     "theme": pl.String(),
+    "setting": pl.String(),
+}
+_PERSON_FIELDS: dict[str, pl.DataType] = {
+    name: pl.String()
+    for name in ("gender", "age_group", "occupation", "education_level", "setting", "household_composition", "others")
 }
 _NEWS_FIELDS: dict[str, pl.DataType] = {"theme": pl.String(), "location": pl.String(), "id": pl.String()}
 ATTEMPT_COLUMNS = (
@@ -71,11 +80,27 @@ def slug(category: str) -> str:
 def _with_sources(frame: pl.DataFrame) -> pl.DataFrame:
     source = lenient_fields(frame["source_data"], _SOURCE_FIELDS)
     news = lenient_fields(source["atropia"], _NEWS_FIELDS)
+    person = lenient_fields(source["demographics"], _PERSON_FIELDS)
+    people = [person["gender"].str.to_lowercase(), person["others"].str.to_lowercase()]
+    count = {
+        sex: (people[0] == sex).fill_null(False).cast(pl.UInt8)
+        + people[1].str.count_matches(f'"gender": ?"{sex}"').fill_null(0).cast(pl.UInt8)
+        for sex in ("female", "male")
+    }
     return frame.with_columns(
         theme=pl.coalesce(news["theme"], source["theme"]),
+        form=source["theme"],
+        asked_setting=source["setting"],
         location=news["location"],
         news_id=news["id"],
-        demographics=source["demographics"],
+        gender=people[0],
+        age_group=person["age_group"],
+        occupation=person["occupation"],
+        education_level=person["education_level"],
+        area=person["setting"],
+        household_composition=person["household_composition"],
+        women_asked=count["female"],
+        men_asked=count["male"],
     ).drop("source_data")
 
 
@@ -123,7 +148,8 @@ def _image_row(frame: pl.DataFrame) -> pl.DataFrame:
         "finish_reason", "cost_usd", "adopted",
         pl.col("error").struct.field("kind").alias("error"),
         pl.col("error").struct.field("message").alias("error_message"),
-        "prompt", "theme", "location", "news_id", "demographics", "style", "complexity", "aspect_ratio", "resolution",
+        "prompt", "theme", "form", "asked_setting", "location", "news_id", *PEOPLE,
+        "style", "complexity", "aspect_ratio", "resolution",
         pl.col("asset").struct.field("path", "sha256", "size_bytes", "mime_type", "width", "height"),
     )  # fmt: skip
 
@@ -133,8 +159,27 @@ def _metadata_row(frame: pl.DataFrame) -> pl.DataFrame:
         "line", "image_id", "index", "job", "status", "attempt", "model", "tasks",
         pl.col("error").struct.field("kind").alias("error"),
         "caption", "captions", "comments", "labels", "label",
-        *[pl.col("tasks").list.contains(task).fill_null(False).alias(f"for_{task}") for task in TASKS],
+        *[_speaks(task).alias(f"for_{task}") for task in TASKS],
     )  # fmt: skip
+
+
+def _speaks(task: str) -> pl.Expr:
+    return pl.col("tasks").list.contains(task).fill_null(False)
+
+
+def _in_force(lines: pl.DataFrame, flags: Sequence[str]) -> pl.DataFrame:
+    """Lines that are the newest of their image (and task) and final, with what each speaks for.
+
+    A line that is not final and comes after a final one reopens the job: then nothing is in force.
+    """
+    force: pl.DataFrame | None = None
+    for flag in flags or ["all"]:
+        some = lines.filter(pl.col(flag)) if flags else lines
+        newest = some.group_by("key").agg(pl.all().get(pl.col("line").arg_max())).filter("final")
+        one = newest.select("line", pl.lit(True).alias(flag))
+        force = one if force is None else force.join(one, on="line", how="full", coalesce=True)
+    assert force is not None
+    return force
 
 
 def _settle(
@@ -143,45 +188,44 @@ def _settle(
     stage: str,
     prepare: Callable[[pl.DataFrame], pl.DataFrame],
     row: Callable[[pl.DataFrame], pl.DataFrame],
-    speaks_for: Sequence[str],
+    tasks: Sequence[str],
     work: Path,
     out: Path,
     tick: Callable[[int], None],
 ) -> Reading:
     """One pass over a log: every line narrow into `work`, the final ones in force wide into `out`."""
     reading = Reading()
-    narrow: list[pl.DataFrame] = []
+    keys: list[pl.DataFrame] = []
     empty = prepare(pl.DataFrame(schema={**schema, "line": pl.UInt32()}))
-    wide_schema = dict(row(empty).schema)
 
     def frames() -> Iterator[pl.DataFrame]:
         for part, raw in enumerate(read_frames(log, schema, reading)):
             frame = prepare(raw)
             _narrow(frame, stage).write_parquet(work / f"attempts-{stage}-{part:06d}.parquet", compression="lz4")
-            final = row(frame.filter(pl.col("final").fill_null(False)))
-            narrow.append(final.select("line", pl.col("image_id").hash(0).alias("key"), *speaks_for))
+            final = pl.col("final").fill_null(False)
+            keys.append(
+                frame.select(
+                    "line",
+                    final.alias("final"),
+                    pl.col("image_id").hash(0).alias("key"),
+                    *[_speaks(task).alias(f"for_{task}") for task in tasks],
+                )
+            )
             tick(reading.lines)
-            yield final
+            yield row(frame.filter(final))
 
     all_final = work / f"{stage}.parquet"
-    _sink(all_final, frames, wide_schema)
+    _sink(all_final, frames, dict(row(empty).schema))
     _narrow(empty, stage).write_parquet(work / f"attempts-{stage}-none.parquet")
-    keys = pl.concat(narrow) if narrow else None
-    if keys is None:
+    if not keys:
         all_final.replace(out)
         return reading
-    flags = speaks_for or ["all"]
-    keys = keys if speaks_for else keys.with_columns(all=True)
-    newest = [
-        keys.filter(pl.col(flag)).group_by("key").agg(pl.col("line").max()).select("line", pl.lit(True).alias(flag))
-        for flag in flags
-    ]
-    force = newest[0]
-    for other in newest[1:]:
-        force = force.join(other, on="line", how="full", coalesce=True)
-    if force.height == keys.height and not speaks_for:
+    lines = pl.concat(keys)
+    force = _in_force(lines, [f"for_{task}" for task in tasks])
+    if not tasks and force.height == int(lines["final"].sum()):
         all_final.replace(out)
         return reading
+    speaks_for = [f"for_{task}" for task in tasks]
     wide = pl.scan_parquet(all_final).drop(speaks_for)
     joined = wide.join(force.lazy(), on="line", how="inner", maintain_order="left")
     told = [pl.col(flag).fill_null(False) for flag in speaks_for]
@@ -207,7 +251,7 @@ def build_tables(
     )  # fmt: skip
     metadata_reading = _settle(
         metadata_log, METADATA_SCHEMA, "metadata", lambda f: _with_labels(f, categories), _metadata_row,
-        [f"for_{task}" for task in TASKS], work, metadata,
+        TASKS, work, metadata,
         lambda lines: tick("metadata", lines),
     )  # fmt: skip
     pl.scan_parquet(sorted(work.glob("attempts-*.parquet"))).sink_parquet(

@@ -1,0 +1,331 @@
+"""Who was asked for, who is described, who is refused: numbers with their uncertainty and a plain sentence.
+
+Nothing is inferred from pixels. What prompts asked for is compared with what captions say was drawn, and
+groups are compared with each other. Every finding has its sample size and its method; nothing is claimed of
+a group with fewer than `N_MIN` images, and of many comparisons only those stand that survive control of the
+false discovery rate at 5 %.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from engine.qa.answers import normal_label
+from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
+from engine.qa.statistics import answered
+from engine.qa.tables import Tables, slug
+from engine.qa.texts import STOP_WORDS, WORD
+from schemas.config import RunConfig
+from schemas.metadata import VOCABULARY
+
+N_MIN = 30
+RATIO_LOW, RATIO_HIGH = 0.8, 1.25
+V_NOTABLE = 0.1
+WORD_COUNT_MIN = 10
+TERMS_SHOWN = 12
+GROUPS = ("gender", "age_group", "area", "education_level", "occupation")
+DESCRIBED: dict[str, dict[str, str]] = {
+    "gender": {
+        "female": r"\b(?:wom[ae]n|females?|girls?|mothers?|grandmothers?|sisters?|daughters?|lad(?:y|ies)|she|hers?)\b",
+        "male": r"\b(?:m[ae]n|males?|boys?|fathers?|grandfathers?|brothers?|sons?|gentlem[ae]n|guys?|he|his|him)\b",
+    },
+    "age": {
+        "young": r"\b(?:young(?:er|sters?)?|youths?|teen(?:s|agers?)?|students?|twenties|girls?|boys?)\b",
+        "middle": r"\b(?:middle[- ]aged|thirties|forties)\b",
+        "older": r"\b(?:old(?:er)?|elder(?:s|ly)?|seniors?|grey[- ]haired|gray[- ]haired|fifties|sixties|seventies|"
+        r"pensioners?|retired|grand(?:mothers?|fathers?|parents?))\b",
+    },
+    "area": {
+        "urban": r"\b(?:cit(?:y|ies)|urban|downtown|streets?|skyline|avenue|plaza|buildings?)\b",
+        "rural": r"\b(?:rural|villages?|farms?|fields?|countryside|tractors?|hills?)\b",
+    },
+}
+"""Words by which captions say who or what is seen."""
+_AGE = {"18-24": "young", "25-34": "young", "35-44": "middle", "45-54": "middle", "55-64": "older", "65+": "older",
+        "65-74": "older", "75+": "older"}  # fmt: skip
+
+
+def _described(tables: Tables) -> pl.DataFrame:
+    """Per image: what was asked for, and which words its caption has. Narrow: no text leaves the query."""
+    text = pl.col("caption").str.to_lowercase()
+    marks = [
+        text.str.contains(pattern).alias(f"{dimension}:{group}")
+        for dimension, groups in DESCRIBED.items()
+        for group, pattern in groups.items()
+    ]
+    said = answered(tables, "caption").filter(pl.col("caption").is_not_null()).select("image_id", *marks)
+    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
+    return (
+        asked.select("image_id", "gender", "age_group", "area", "women_asked", "men_asked")
+        .join(said, on="image_id")
+        .collect(engine="streaming")
+    )
+
+
+def _percent(x: float) -> str:
+    return f"{100 * x:.0f} %" if x >= 0.1 or x == 0 else f"{100 * x:.1f} %"
+
+
+def fidelity(seen: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of images asked to show a group: how often the caption says so, says another, says nothing; and leaks."""
+    asked_for = {
+        "gender": {
+            "female": (pl.col("women_asked") > 0) & (pl.col("men_asked") == 0),
+            "male": (pl.col("men_asked") > 0) & (pl.col("women_asked") == 0),
+        },
+        "age": {g: pl.col("age_group").replace_strict(_AGE, default=None) == g for g in ("young", "middle", "older")},
+        "area": {g: pl.col("area").str.to_lowercase() == g for g in ("urban", "rural")},
+    }
+    out: list[dict[str, Any]] = []
+    for dimension, groups in asked_for.items():
+        for group, asked in groups.items():
+            some = seen.filter(asked.fill_null(False))
+            n = some.height
+            own = some.select(pl.col(f"{dimension}:{group}").sum()).item() if n else 0
+            others = [f"{dimension}:{g}" for g in groups if g != group]
+            other = some.filter(~pl.col(f"{dimension}:{group}") & pl.any_horizontal(others)).height if n else 0
+            low, high = wilson(own, n)
+            row: dict[str, Any] = {
+                "dimension": dimension, "group": group, "n": n, "said": own, "said_other_only": other,
+                "said_nothing": n - own - other, "rate": own / n if n else None, "low": low, "high": high,
+                "enough": n >= N_MIN,
+            }  # fmt: skip
+            row["sentence"] = (
+                f"Of {n:,} images asked to show {group} ({dimension}), {_percent(own / n)} of captions say so "
+                f"(95 % interval {_percent(low)} to {_percent(high)}); {_percent(other / n)} name only another group, "
+                f"{_percent((n - own - other) / n)} name none."
+                if n >= N_MIN
+                else f"Only {n} images were asked to show {group} ({dimension}) alone: too few to say anything."
+            )
+            out.append(row)
+    return out
+
+
+def representation(seen: pl.DataFrame) -> list[dict[str, Any]]:
+    """Share of women and men asked for against the share that captions mention: ratio, interval, distances."""
+    out: list[dict[str, Any]] = []
+    people = {"female": int(seen["women_asked"].sum() or 0), "male": int(seen["men_asked"].sum() or 0)}
+    ages = seen.select(pl.col("age_group").replace_strict(_AGE, default=None).value_counts()).unnest("age_group")
+    areas = seen.select(pl.col("area").str.to_lowercase().value_counts()).unnest("area")
+    asked: dict[str, dict[str, int]] = {
+        "gender": people,
+        "age": {str(g): int(n) for g, n in ages.iter_rows() if g},
+        "area": {str(g): int(n) for g, n in areas.iter_rows() if g in DESCRIBED["area"]},
+    }
+    for dimension, groups in DESCRIBED.items():
+        said = {g: int(seen[f"{dimension}:{g}"].sum() or 0) for g in groups}
+        n, total = sum(said.values()), sum(asked[dimension].values())
+        if not total:
+            continue
+        target = {g: asked[dimension].get(g, 0) / total for g in groups}
+        chi2, p, w = goodness_of_fit(said, target)
+        rows: list[dict[str, Any]] = []
+        for g in groups:
+            low, high = wilson(said[g], n)
+            q = target[g]
+            rows.append(
+                {
+                    "group": g, "asked_share": q, "said": said[g], "said_share": said[g] / n if n else None,
+                    "ratio": said[g] / n / q if n and q else None, "low": low / q if q else None,
+                    "high": high / q if q else None,
+                    "outside": bool(n >= N_MIN and q and (high / q < RATIO_LOW or low / q > RATIO_HIGH)),
+                }
+            )  # fmt: skip
+        shares = {g: float(c) for g, c in said.items()}
+        gap = total_variation(shares, target) if n else 0.0
+        odd = [r for r in rows if r["outside"]]
+        sentence = (
+            f"Captions mention these groups only {n} times: too few to compare with what was asked."
+            if n < N_MIN
+            else f"Of {n:,} mentions in captions, "
+            + ", ".join(
+                f"{_percent(r['said_share'])} are {r['group']} (asked {_percent(r['asked_share'])})" for r in rows
+            )
+            + (
+                ". Clearly off what was asked: " + ", ".join(str(r["group"]) for r in odd) + "."
+                if odd
+                else ". No group is clearly off what was asked."
+            )
+        )
+        out.append(
+            {
+                "dimension": dimension, "n": n, "asked_n": total, "groups": rows, "total_variation": round(gap, 4),
+                "jensen_shannon": round(jensen_shannon(shares, target), 4) if n else None,
+                "chi2": round(chi2, 3), "p": p, "cohens_w": round(w, 4), "enough": n >= N_MIN, "sentence": sentence,
+            }
+        )  # fmt: skip
+    return out
+
+
+def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
+    """Do labels depend on who was asked for? Cramer's V for each pair of group and category."""
+    names = [
+        c for c in config.metadata.label_categories if c in VOCABULARY and c not in {"informational", "illustrations"}
+    ]
+    if not names:
+        return []
+    labels = (
+        answered(tables, "labels")
+        .filter(pl.col("labels").is_not_null())
+        .select("image_id", *[normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in names])
+    )
+    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", *GROUPS)
+    both = asked.join(labels, on="image_id")
+    found: list[dict[str, Any]] = []
+    for group in GROUPS:
+        for category in names:
+            counts = (
+                both.filter(pl.col(group).is_not_null() & pl.col(f"label:{category}").is_not_null())
+                .group_by(group, f"label:{category}")
+                .len()
+                .collect(engine="streaming")
+            )
+            wide = counts.pivot(f"label:{category}", index=group, values="len").fill_null(0).sort(group)
+            table = wide.drop(group).to_numpy().astype(float)
+            enough = table.sum(1) >= N_MIN if table.size else np.zeros(0, bool)
+            if enough.sum() < 2:
+                continue
+            v, p = cramers_v(table[enough])
+            found.append(
+                {"group": group, "category": category, "n": int(table[enough].sum()), "v": round(v, 4), "p": p,
+                 "levels": int(enough.sum())}
+            )  # fmt: skip
+    for row, stands in zip(found, discoveries([r["p"] for r in found]), strict=True):
+        row["stands"] = stands and row["v"] >= V_NOTABLE
+        strength = "strongly" if row["v"] >= 0.5 else "moderately" if row["v"] >= 0.3 else "weakly"
+        row["sentence"] = (
+            f"{row['category']} depends {strength} on the {row['group']} asked for "
+            f"(V = {row['v']:.2f}, n = {row['n']:,})."
+            if row["stands"]
+            else f"No notable dependence of {row['category']} on {row['group']} (V = {row['v']:.2f}, n = {row['n']:,})."
+        )
+    return sorted(found, key=lambda r: (-r["stands"], -r["v"]))
+
+
+def _word_counts(tables: Tables, left: pl.Expr, right: pl.Expr) -> tuple[pl.DataFrame, int, int]:
+    asked = (
+        pl.scan_parquet(tables.prompts)
+        .filter(pl.col("status") == "ok")
+        .select("image_id", side=pl.when(left).then(pl.lit("left")).when(right).then(pl.lit("right")))
+        .filter(pl.col("side").is_not_null())
+    )
+    # Each word counts once for an image: one talkative caption is not evidence.
+    words = answered(tables, "caption").select(
+        "image_id", word=pl.col("caption").str.to_lowercase().str.extract_all(WORD).list.unique()
+    )
+    counted = (
+        asked.join(words, on="image_id")
+        .explode("word")
+        .filter(pl.col("word").str.len_chars() > 2)
+        .group_by("word")
+        .agg(left=(pl.col("side") == "left").sum(), right=(pl.col("side") == "right").sum())
+        .filter(~pl.col("word").is_in(list(STOP_WORDS)))
+        .collect(engine="streaming")
+        .sort("word")
+    )
+    sizes = dict(asked.group_by("side").len().collect().iter_rows())
+    return counted, int(sizes.get("left", 0)), int(sizes.get("right", 0))
+
+
+def stereotypes(tables: Tables) -> list[dict[str, Any]]:
+    """Words that captions use more for one group than for the other: log-odds with a Dirichlet prior."""
+    age = pl.col("age_group").replace_strict(_AGE, default=None)
+    women, men, area = pl.col("women_asked"), pl.col("men_asked"), pl.col("area").str.to_lowercase()
+    contrasts: list[tuple[str, tuple[str, str], tuple[pl.Expr, pl.Expr]]] = [
+        # Mixed crowds count for the side that has the majority.
+        ("gender", ("mostly women", "mostly men"), (women > men, men > women)),
+        ("age", ("young", "older"), (age == "young", age == "older")),
+        ("area", ("urban", "rural"), (area == "urban", area == "rural")),
+    ]
+    out: list[dict[str, Any]] = []
+    for dimension, (one, other), (left, right) in contrasts:
+        counted, n_left, n_right = _word_counts(tables, left, right)
+        # The words that name the groups are what was asked for, not what goes with it.
+        naming = "|".join(DESCRIBED[dimension].values())
+        counted = counted.filter(~pl.col("word").str.contains(naming))
+        row: dict[str, Any] = {"left": one, "right": other, "n_left": n_left, "n_right": n_right, "terms": []}
+        common = counted.filter(pl.col("left") + pl.col("right") >= WORD_COUNT_MIN)
+        if min(n_left, n_right) < N_MIN or not common.height:
+            row["sentence"] = f"{n_left} images of {one}, {n_right} of {other} alone: too few to compare their words."
+            out.append(row)
+            continue
+        a, b = common["left"].to_numpy().astype(float), common["right"].to_numpy().astype(float)
+        prior = (a + b) / (a + b).sum() * 500
+        delta, z = log_odds(a, b, prior)
+        stand = discoveries([float(p) for p in 2 * stats.norm.sf(np.abs(z))])
+        terms: list[dict[str, Any]] = [
+            {"word": str(w), "z": round(float(z_), 2), "log_odds": round(float(d), 3), "left": int(x), "right": int(y)}
+            for w, z_, d, x, y, s in zip(common["word"], z, delta, a, b, stand, strict=True)
+            if s
+        ]
+        terms.sort(key=lambda t: -abs(t["z"]))
+        row["terms"] = terms[: 2 * TERMS_SHOWN]
+        row["compared"] = common.height
+        of = {one: [t["word"] for t in terms if t["z"] > 0][:4], other: [t["word"] for t in terms if t["z"] < 0][:4]}
+        told = [f"{name}: {', '.join(words)}" for name, words in of.items() if words]
+        row["sentence"] = (
+            f"Of {common.height:,} words, {len(terms)} are used clearly more for one side. " + "; ".join(told) + "."
+            if terms
+            else f"Of {common.height:,} words, none is used clearly more for {one} or {other}."
+        )
+        out.append(row)
+    return out
+
+
+def refused_groups(tables: Tables) -> list[dict[str, Any]]:
+    """Are prompts with some groups refused more often than with others?"""
+    out: list[dict[str, Any]] = []
+    prompts = pl.scan_parquet(tables.prompts)
+    for group in (*GROUPS, "theme"):
+        counted = (
+            prompts.filter(pl.col(group).is_not_null())
+            .group_by(group)
+            .agg(n=pl.len(), refused=(pl.col("status") == "refused").sum())
+            .filter(pl.col("n") >= N_MIN)
+            .collect(engine="streaming")
+            .sort(group)
+        )
+        if counted.height < 2 or not counted["refused"].sum():
+            continue
+        n, refused = counted["n"].to_numpy().astype(float), counted["refused"].to_numpy().astype(float)
+        v, p = cramers_v(np.stack([refused, n - refused], axis=1))
+        rows: list[dict[str, Any]] = []
+        for value, size, hits in counted.iter_rows():
+            low, high = wilson(hits, size)
+            rows.append({"group": value, "n": size, "refused": hits, "rate": hits / size, "low": low, "high": high})
+        out.append({"by": group, "groups": rows, "v": round(v, 4), "p": p, "n": int(n.sum())})
+    for row, stands in zip(out, discoveries([r["p"] for r in out]), strict=True):
+        worst = max(row["groups"], key=lambda r: r["rate"])
+        overall = sum(r["refused"] for r in row["groups"]) / row["n"]
+        row["stands"] = stands and (row["v"] >= V_NOTABLE or worst["low"] > RATIO_HIGH * overall)
+        row["sentence"] = (
+            f"Refusals differ by {row['by']} (V = {row['v']:.2f}); most for {worst['group']}: "
+            f"{_percent(worst['rate'])} of {worst['n']:,} ({_percent(worst['low'])} to {_percent(worst['high'])})."
+            if row["stands"]
+            else f"No notable difference in refusals by {row['by']} (V = {row['v']:.2f}, n = {row['n']:,})."
+        )
+    return out
+
+
+def all_bias(tables: Tables, config: RunConfig) -> dict[str, Any]:
+    """The `bias` member of the report."""
+    seen = _described(tables)
+    return {
+        "n_min": N_MIN,
+        "images_with_caption": seen.height,
+        "representation": representation(seen),
+        "fidelity": fidelity(seen),
+        "associations": associations(tables, config),
+        "stereotypes": stereotypes(tables),
+        "refusals": refused_groups(tables),
+        "method": (
+            "Requested people (prompts) against words in captions; nothing is inferred from pixels. Wilson 95 % "
+            "intervals; ratios outside 0.8 to 1.25 flagged only when the whole interval is; Cramer's V bias-corrected; "
+            "log-odds with an informative Dirichlet prior; false discovery rate 5 % (Benjamini-Hochberg); "
+            f"nothing claimed under {N_MIN} images."
+        ),
+    }

@@ -1,0 +1,216 @@
+"""What the set is made of: labels, texts, costs, times, refusals. Polars queries over the tables of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from engine.qa.answers import normal_label
+from engine.qa.numbers import balance, entropy, total_variation, wilson
+from engine.qa.tables import Tables, slug
+from engine.qa.texts import lengths, near_texts, repeated, sample_texts, top_words, variety
+from schemas.config import RunConfig
+from schemas.metadata import VOCABULARY
+
+VALUES_SHOWN = 20
+ASKED_AS_LABEL = {
+    "urban_city_center": "city_centre",
+    "town_square": "square",
+    "university_campus": "campus",
+    "government_building": "government_building",
+    "public_park": "park",
+    "street_march": "street",
+    "online comments": "digital",
+    "digital posts": "digital",
+}
+"""Settings as prompts ask for them, as labels name them."""
+REFERENCE = {
+    "crowd of more than 20": ("crowd_size", ("21-100", "101-1000", ">1000"), 0.730),
+    "crowd of more than 100": ("crowd_size", ("101-1000", ">1000"), 0.252),
+    "at night": ("time_of_day", ("night",), 0.085),
+}
+"""Shares among the protest images of the UCLA Protest Image Dataset (Won et al. 2017). A reference, not a target."""
+
+
+def answered(tables: Tables, task: str) -> pl.LazyFrame:
+    """Answers in force for a task."""
+    return pl.scan_parquet(tables.metadata).filter(pl.col(f"for_{task}"))
+
+
+def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
+    """Counts, entropy and balance per category, against the vocabulary and what was asked for."""
+    frame = answered(tables, "labels").filter(pl.col("labels").is_not_null())
+    out: dict[str, Any] = {}
+    for category in config.metadata.label_categories:
+        value = normal_label(pl.col("label").struct.field(slug(category)))
+        # A list ("primary_subjects") counts once for each entry.
+        entries = (
+            frame.select(v=value.str.strip_chars('[]"').str.split('","'))
+            .explode("v")
+            .filter(pl.col("v").str.len_chars() > 0)
+            .group_by("v")
+            .len()
+            .collect(engine="streaming")
+            .sort(["len", "v"], descending=[True, False])
+        )
+        counts: dict[str, int] = {str(v): int(n) for v, n in entries.iter_rows()}
+        known = VOCABULARY.get(category)
+        every = {**{v.lower(): 0 for v in known or ()}, **counts}
+        total = sum(counts.values())
+        values = sorted(every.items(), key=lambda kv: -kv[1])
+        out[category] = {
+            "n": total,
+            "values": [[v, n] for v, n in values[:VALUES_SHOWN]],
+            "others": sum(n for _, n in values[VALUES_SHOWN:]),
+            "distinct": len(counts),
+            "entropy_bits": round(entropy(list(counts.values())), 4),
+            "effective_classes": round(2 ** entropy(list(counts.values())), 2),
+            "balance": round(balance(list(every.values())), 4) if known else None,
+            "vocabulary": list(known) if known else None,
+        }
+    return out
+
+
+def reference_rates(labels: dict[str, Any]) -> list[dict[str, Any]]:
+    """Shares beside those of photographs of real protests."""
+    out: list[dict[str, Any]] = []
+    for name, (category, values, rate) in REFERENCE.items():
+        if category in labels and labels[category]["n"]:
+            counts = dict(labels[category]["values"])
+            hits, n = sum(counts.get(v, 0) for v in values), labels[category]["n"]
+            low, high = wilson(hits, n)
+            out.append({"name": name, "n": n, "share": hits / n, "low": low, "high": high, "reference": rate})
+    return out
+
+
+def asked_mix(tables: Tables) -> dict[str, Any]:
+    """Settings asked for beside settings labelled: both mixes, how far apart, how often the label agrees."""
+    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", "asked_setting")
+    schema = pl.scan_parquet(tables.metadata).collect_schema()
+    label = schema.get("label")
+    if not isinstance(label, pl.Struct) or "setting" not in [f.name for f in label.fields]:
+        return {}
+    seen = answered(tables, "labels").select("image_id", seen=normal_label(pl.col("label").struct.field("setting")))
+    pairs = (
+        asked.join(seen, on="image_id")
+        .with_columns(asked=pl.col("asked_setting").replace(ASKED_AS_LABEL).str.to_lowercase())
+        .filter(pl.col("asked").is_in(list(set(ASKED_AS_LABEL.values()))) & pl.col("seen").is_not_null())
+        .group_by("asked", "seen")
+        .len()
+        .collect(engine="streaming")
+        .sort("asked", "seen")
+    )
+    if not pairs.height:
+        return {}
+    rows = [(str(a), str(s), int(n)) for a, s, n in pairs.iter_rows()]
+    want: dict[str, float] = {}
+    got: dict[str, float] = {}
+    for a, s, n in rows:
+        want[a] = want.get(a, 0) + n
+        got[s] = got.get(s, 0) + n
+    total, agree = sum(n for *_, n in rows), sum(n for a, s, n in rows if a == s)
+    low, high = wilson(agree, total)
+    return {
+        "n": total, "asked": want, "labelled": got, "total_variation": round(total_variation(want, got), 4),
+        "agreement": agree / total, "low": low, "high": high,
+    }  # fmt: skip
+
+
+def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, Any]:
+    """Lengths, words and variety of captions and comments, repeated and nearly repeated captions and prompts."""
+    captions = answered(tables, "caption").select("image_id", text="caption").filter(pl.col("text").is_not_null())
+    comments = (
+        answered(tables, "comments")
+        .select("image_id", text="comments")
+        .explode("text")
+        .filter(pl.col("text").is_not_null())
+    )
+    prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", text="prompt")
+    out: dict[str, Any] = {}
+    for name, frame in (("captions", captions), ("comments", comments), ("prompts", prompts)):
+        out[name] = {
+            "lengths": lengths(frame, "text"),
+            "words": top_words(frame, "text"),
+            "variety": variety(sample_texts(frame, "text", seed)),
+            "repeated": repeated(frame, "text"),
+        }
+    for name, frame in (("captions", captions), ("prompts", prompts)):
+        near = near_texts(frame, "text")
+        out[name]["near_pairs"] = near.height
+        out[name]["near_examples"] = near.filter(pl.col("jaccard") < 1).head(5).rows()
+    return out
+
+
+def cost_and_time(tables: Tables) -> list[dict[str, Any]]:
+    """Per stage and model: calls by outcome, money, seconds, tokens."""
+    lines = pl.scan_parquet(tables.attempts)
+    status = pl.col("status")
+    rows = (
+        lines.group_by("stage", "model")
+        .agg(
+            calls=pl.len(),
+            ok=(status == "ok").sum(),
+            refused=(status == "refused").sum(),
+            failed=(status == "failed").sum(),
+            retried=(status == "retry").sum(),
+            cost_usd=pl.col("cost_usd").sum(),
+            cost_unknown=pl.col("cost_usd").is_null().sum(),
+            tokens=pl.col("tokens").sum(),
+            p50=pl.col("latency_s").filter(status == "ok").quantile(0.5),
+            p95=pl.col("latency_s").filter(status == "ok").quantile(0.95),
+            first=pl.col("generated_at").min(),
+            last=pl.col("generated_at").max(),
+        )
+        .sort("stage", "model")
+        .collect(engine="streaming")
+    )
+    return rows.to_dicts()
+
+
+def errors(tables: Tables) -> list[dict[str, Any]]:
+    """What calls ended in, where they did not end well."""
+    return (
+        pl.scan_parquet(tables.attempts)
+        .filter(pl.col("error").is_not_null())
+        .group_by("stage", "error", "status")
+        .len("count")
+        .sort(["count", "stage", "error"], descending=[True, False, False])
+        .collect(engine="streaming")
+        .to_dicts()
+    )
+
+
+def refusals(tables: Tables, columns: Sequence[str] = ("theme", "form")) -> dict[str, list[dict[str, Any]]]:
+    """Share of settled images that were refused, by theme and form, with 95 % intervals."""
+    prompts = pl.scan_parquet(tables.prompts)
+    out: dict[str, list[dict[str, Any]]] = {}
+    for column in columns:
+        counted = (
+            prompts.filter(pl.col(column).is_not_null())
+            .group_by(column)
+            .agg(n=pl.len(), refused=(pl.col("status") == "refused").sum())
+            .collect(engine="streaming")
+            .sort(["refused", "n", column], descending=[True, True, False])
+        )
+        rows: list[dict[str, Any]] = []
+        for value, n, refused in counted.head(VALUES_SHOWN).iter_rows():
+            low, high = wilson(refused, n)
+            rows.append({"value": value, "n": n, "refused": refused, "rate": refused / n, "low": low, "high": high})
+        out[column] = rows
+    return out
+
+
+def all_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, Any]:
+    """The `statistics` member of the report."""
+    labels = label_statistics(tables, config)
+    return {
+        "labels": labels,
+        "reference": reference_rates(labels),
+        "asked_mix": asked_mix(tables),
+        "texts": text_statistics(tables, config, seed),
+        "cost": cost_and_time(tables),
+        "errors": errors(tables),
+        "refusals": refusals(tables),
+    }

@@ -1,0 +1,346 @@
+"""How varied are captions and comments? Lengths, words, distinct n-grams, compression, near-repeated texts.
+
+Measures that depend on the amount of text are taken on a fixed seeded sample, so that runs of different size
+can be compared (Shaib et al. 2024; Deshpande et al. 2025).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+SAMPLE = 5_000
+TOKEN_BUDGET = 50_000
+WORD = r"[\p{L}\p{N}']+"
+TOP_WORDS = 60
+STOP_WORDS = frozenset(
+    {
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "all",
+        "also",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "down",
+        "during",
+        "each",
+        "few",
+        "for",
+        "from",
+        "further",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "me",
+        "more",
+        "most",
+        "my",
+        "no",
+        "nor",
+        "not",
+        "of",
+        "off",
+        "on",
+        "once",
+        "only",
+        "or",
+        "other",
+        "our",
+        "ours",
+        "out",
+        "over",
+        "own",
+        "same",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "too",
+        "under",
+        "until",
+        "up",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+        "s",
+        "t",
+        "one",
+        "it's",
+        "i'm",
+        "we're",
+        "they're",
+        "don't",
+    }
+)
+SHINGLE_WORDS = 3
+HASHES, ROWS_PER_BAND = 15, 3
+JACCARD = 0.8
+NEAR_TEXTS_MAX = 1_000_000
+BUCKET_MAX = 50
+
+_find = re.compile(r"[^\W_]+(?:'[^\W_]+)?").findall
+
+
+def _words(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().str.extract_all(WORD)
+
+
+def lengths(texts: pl.LazyFrame, column: str) -> dict[str, Any]:
+    """Characters and words: count, mean, median, extremes and a histogram."""
+    text = pl.col(column)
+    measured = texts.filter(text.is_not_null()).select(
+        chars=text.str.len_chars().cast(pl.UInt32), words=text.str.count_matches(r"\S+").cast(pl.UInt32)
+    )
+    counts = {unit: measured.group_by(unit).len().collect(engine="streaming").sort(unit) for unit in ("chars", "words")}
+    return {"n": int(counts["chars"]["len"].sum() or 0), **{unit: _spread(c, unit) for unit, c in counts.items()}}
+
+
+def _spread(counts: pl.DataFrame, unit: str) -> dict[str, Any]:
+    """Summary of a table of (value, how often), which stays small however many texts there are."""
+    if not counts.height:
+        return {"mean": None, "median": None, "min": None, "max": None, "p5": None, "p95": None, "histogram": []}
+    values = counts[unit].to_numpy().astype(float)
+    often = counts["len"].to_numpy().astype(float)
+    reached = np.cumsum(often) / often.sum()
+
+    def at(share: float) -> float:
+        return float(values[int(np.searchsorted(reached, share - 1e-12))])
+
+    low, high = values[0], max(at(0.995), values[0] + 1)
+    width = max(1, math.ceil((high - low + 1) / 24))
+    edges = np.arange(low, high + width, width)
+    bins, _ = np.histogram(np.minimum(values, edges[-1] - 1e-9), bins=edges, weights=often)
+    return {
+        "mean": round(float((values * often).sum() / often.sum()), 2),
+        "median": at(0.5),
+        "min": float(values[0]),
+        "max": float(values[-1]),
+        "p5": at(0.05),
+        "p95": at(0.95),
+        "histogram": [[float(e), int(b)] for e, b in zip(edges[:-1], bins, strict=True)],
+    }
+
+
+def top_words(texts: pl.LazyFrame, column: str) -> dict[str, Any]:
+    """The most frequent words without the commonest English ones, and the size of the vocabulary."""
+    counted = (
+        texts.select(word=_words(pl.col(column)))
+        .explode("word")
+        .drop_nulls()
+        .group_by("word")
+        .len()
+        .collect(engine="streaming")
+    )
+    telling = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)) & (pl.col("word").str.len_chars() > 1))
+    top = telling.sort(["len", "word"], descending=[True, False]).head(TOP_WORDS)
+    return {
+        "tokens": int(counted["len"].sum() or 0),
+        "vocabulary": counted.height,
+        "once": counted.filter(pl.col("len") == 1).height,
+        "top": [[w, int(n)] for w, n in top.iter_rows()],
+    }
+
+
+def sample_texts(texts: pl.LazyFrame, column: str, seed: int) -> list[str]:
+    """A fixed-size sample that depends on the seed and the texts only, in a reproducible order."""
+    text = pl.col(column)
+    some = (
+        texts.filter(text.is_not_null())
+        .select(column, key=text.hash(seed))
+        .bottom_k(SAMPLE, by=["key", column])
+        .collect(engine="streaming")
+    )
+    return some.sort("key", column)[column].to_list()
+
+
+def variety(sample: Sequence[str]) -> dict[str, Any]:
+    """Distinct-n at a fixed number of tokens, compression ratio, repeated long n-grams, vocabulary growth."""
+    tokens: list[str] = []
+    for text in sample:
+        tokens.extend(_find(text.lower()))
+        if len(tokens) >= TOKEN_BUDGET:
+            break
+    tokens = tokens[:TOKEN_BUDGET]
+    out: dict[str, Any] = {"texts": len(sample), "tokens": len(tokens)}
+    for n in (1, 2, 3):
+        grams = list(zip(*(tokens[i:] for i in range(n)), strict=False))
+        out[f"distinct_{n}"] = round(len(set(grams)) / len(grams), 4) if grams else None
+    joined = "\n".join(sample).encode()
+    out["compression_ratio"] = round(len(joined) / len(zlib.compress(joined, 9)), 3) if joined else None
+    seen: dict[tuple[str, ...], int] = {}
+    per_text = []
+    for text in sample:
+        words = _find(text.lower())
+        grams = {tuple(words[i : i + 6]) for i in range(len(words) - 5)}
+        per_text.append(grams)
+        for gram in grams:
+            seen[gram] = seen.get(gram, 0) + 1
+    repeated = sum(any(seen[g] > 1 for g in grams) for grams in per_text)
+    out["texts_sharing_six_words"] = round(repeated / len(sample), 4) if sample else None
+    known: set[str] = set()
+    growth: list[list[int]] = []
+    marks = {int(len(tokens) * share / 20) for share in range(1, 21)}
+    for at, token in enumerate(tokens, start=1):
+        known.add(token)
+        if at in marks:
+            growth.append([at, len(known)])
+    out["vocabulary_growth"] = growth
+    return out
+
+
+def repeated(texts: pl.LazyFrame, column: str) -> int:
+    """How many texts say, but for case and spaces, the same as an earlier one."""
+    key = pl.col(column).str.to_lowercase().str.strip_chars().str.replace_all(r"\s+", " ").hash(0)
+    found = texts.filter(pl.col(column).is_not_null()).select(n=pl.len(), distinct=key.n_unique())
+    n, distinct = found.collect(engine="streaming").row(0)
+    return int(n - distinct)
+
+
+def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX) -> pl.DataFrame:
+    """Pairs of texts (by `image_id`) whose three-word shingles overlap by at least `JACCARD`.
+
+    MinHash proposes (15 hashes in bands of three: 97 % of pairs at 0.8, 99.9 % at 0.9), exact sets confirm.
+    Exactly equal texts are linked to their first only.
+    """
+    texts = frame.filter(pl.col(column).is_not_null()).select("image_id", text=column).head(limit)
+    collected = texts.with_row_index("row").collect(engine="streaming")
+    key = collected["text"].str.to_lowercase().hash(0)
+    collected = collected.with_columns(key=key)
+    first = collected.unique("key", keep="first", maintain_order=True)
+    words = first.lazy().select("row", w=_words(pl.col("text")))
+    shingles = (
+        words.filter(pl.col("w").list.len() >= SHINGLE_WORDS)
+        .explode("w")
+        .with_columns(
+            s=pl.concat_str("w", pl.col("w").shift(-1), pl.col("w").shift(-2), separator=" ").hash(1),
+            same=pl.col("row").shift(-2) == pl.col("row"),
+        )
+        .filter("same")
+        .select("row", "s")
+    )
+    rng = np.random.default_rng(5)
+    odd = (rng.integers(0, 2**63, HASHES, dtype=np.uint64) << np.uint64(1)) | np.uint64(1)
+    signature = shingles.group_by("row").agg(
+        (pl.col("s") * pl.lit(int(a), pl.UInt64)).min().alias(f"h{i}") for i, a in enumerate(odd)
+    )
+    bands = (
+        signature.select(
+            "row",
+            *[
+                pl.struct(f"h{i}" for i in range(b, b + ROWS_PER_BAND)).hash(b).alias(f"b{b}")
+                for b in range(0, HASHES, ROWS_PER_BAND)
+            ],
+        )
+        .collect(engine="streaming")
+        .sort("row")
+    )
+    pairs: list[pl.DataFrame] = []
+    for b in range(0, HASHES, ROWS_PER_BAND):
+        band = bands.select("row", key=f"b{b}").filter(pl.col("key").is_duplicated())
+        some = band.group_by("key", maintain_order=True).head(BUCKET_MAX)
+        joined = some.join(some, on="key", suffix="_b").filter(pl.col("row") < pl.col("row_b"))
+        pairs.append(joined.select(a="row", b="row_b"))
+    proposed = pl.concat(pairs).unique(maintain_order=True).sort("a", "b")
+    confirmed = _jaccard(proposed, first)
+    equal = (
+        collected.join(first.select("key", a="row"), on="key", maintain_order="left")
+        .filter(pl.col("row") != pl.col("a"))
+        .select("a", b="row", jaccard=pl.lit(1.0))
+    )
+    ids = collected.select("row", "image_id")
+    return (
+        pl.concat([equal, confirmed])
+        .join(ids.rename({"row": "a", "image_id": "image_a"}), on="a")
+        .join(ids.rename({"row": "b", "image_id": "image_b"}), on="b")
+        .sort("a", "b")
+        .select("image_a", "image_b", "jaccard")
+    )
+
+
+def _jaccard(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    touched = pl.concat([pairs["a"], pairs["b"]]).unique()
+    some = texts.filter(pl.col("row").is_in(touched.implode())).select("row", "text")
+    sets: dict[int, set[tuple[str, ...]]] = {}
+    for row, text in some.iter_rows():
+        words = _find(text.lower())
+        sets[row] = {tuple(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1)}
+    kept = [(a, b, len(sets[a] & sets[b]) / max(1, len(sets[a] | sets[b]))) for a, b in pairs.iter_rows()]
+    schema = {"a": pl.UInt32, "b": pl.UInt32, "jaccard": pl.Float64}
+    return pl.DataFrame(kept, schema=schema, orient="row").filter(pl.col("jaccard") >= JACCARD)
