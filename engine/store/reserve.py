@@ -55,7 +55,8 @@ class Reserve:
                 self._disk.unlink(self._path)  # left by a process that died
             fd = self._disk.create(self._path)
             try:
-                os.posix_fallocate(fd, 0, self._size_bytes)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(fd, 0, self._size_bytes)
             except OSError as error:
                 if error.errno in _FULL:
                     raise

@@ -13,10 +13,8 @@ import itertools
 import os
 import random
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,226 +40,8 @@ from schemas.record import ImageRecord, encode_line
 
 Kit = Any
 T = TypeVar("T")
-WRITE_FATES = ("whole", "nothing", "half", "no last byte", "zeros", "hole")
-OTHER_FATES = ("whole", "nothing")
 SEEDS = range(int(os.environ.get("GROUNDSWELL_POWER_SEEDS", "3")))
 """How many long histories: set more for a long night."""
-CALLS = frozenset(name for name in vars(type(DISK)) if not name.startswith("_"))
-
-
-@dataclass(frozen=True)
-class Op:
-    """One recorded call. `where` is the inode or the folder whose sync makes it durable."""
-
-    kind: str
-    where: Any
-    detail: tuple[Any, ...] = ()
-
-
-@dataclass
-class Model:
-    """An `Fs` on the real disk below `base` that remembers every call."""
-
-    base: Path
-    ops: list[Op] = field(default_factory=list)
-    acknowledged: list[tuple[int, Any]] = field(default_factory=list)
-    skip: Callable[[str, Path | None], bool] = lambda name, path: False
-    """A planted bug: calls that are silently left out."""
-    pause: Callable[[], None] = lambda: None
-    """Called before each call, to mix up the threads that make them."""
-    _fds: dict[int, Path] = field(default_factory=dict)
-    _inodes: dict[Path, int] = field(default_factory=dict)
-    _count: int = 0
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __getattribute__(self, name: str) -> Any:
-        found = object.__getattribute__(self, name)
-        if name not in CALLS:
-            return found
-
-        def one_at_a_time(*arguments: Any) -> Any:
-            self.pause()
-            with self._lock:
-                return found(*arguments)
-
-        return one_at_a_time
-
-    def __post_init__(self) -> None:
-        self.before: dict[Path, bytes | None] = snapshot(self.base)
-        """What is durable from the start: files' bytes, folders as None."""
-        for path, data in self.before.items():
-            if data is not None:
-                self._inodes[path] = self._new()
-        self.first_contents = {inode: self.before[path] for path, inode in self._inodes.items()}
-        self.first_names = dict(self._inodes)
-
-    def acknowledge(self, what: Any) -> None:
-        self.acknowledged.append((len(self.ops), what))
-
-    def _new(self) -> int:
-        self._count += 1
-        return self._count
-
-    def _at(self, path: Path) -> Path:
-        return path.relative_to(self.base)
-
-    def _note(self, kind: str, where: Any, *detail: Any) -> None:
-        self.ops.append(Op(kind, where, detail))
-
-    def _opened(self, path: Path, fd: int) -> int:
-        at = self._at(path)
-        if at not in self._inodes:
-            self._inodes[at] = self._new()
-            self._note("name", at.parent, at, self._inodes[at])
-        self._fds[fd] = at
-        return fd
-
-    def create(self, path: Path) -> int:
-        return self._opened(path, DISK.create(path))
-
-    def append_to(self, path: Path) -> int:
-        return self._opened(path, DISK.append_to(path))
-
-    def open_existing(self, path: Path) -> int:
-        return self._opened(path, DISK.open_existing(path))
-
-    def write(self, fd: int, data: Any) -> int:
-        at = os.fstat(fd).st_size
-        written = DISK.write(fd, data)
-        self._note("write", self._inodes[self._fds[fd]], at, bytes(data)[:written])
-        return written
-
-    def truncate(self, fd: int, size_bytes: int) -> None:
-        DISK.truncate(fd, size_bytes)
-        self._note("truncate", self._inodes[self._fds[fd]], size_bytes)
-
-    def sync(self, fd: int) -> None:
-        if not self.skip("sync", self._fds[fd]):
-            self._note("sync", self._inodes[self._fds[fd]])
-
-    def close(self, fd: int) -> None:
-        del self._fds[fd]
-        DISK.close(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        DISK.rename(source, target)
-        old, new = self._at(source), self._at(target)
-        inode = self._inodes.pop(old)
-        self._inodes[new] = inode
-        self._note("rename", new.parent, old, new, inode)
-
-    def unlink(self, path: Path) -> None:
-        DISK.unlink(path)
-        at = self._at(path)
-        self._inodes.pop(at, None)
-        self._note("unlink", at.parent, at)
-
-    def mkdir(self, path: Path) -> None:
-        DISK.mkdir(path)
-        self._note("folder", self._at(path).parent, self._at(path))
-
-    def sync_dir(self, path: Path) -> None:
-        if path != self.base.parent and not self.skip("sync_dir", self._at(path)):
-            self._note("sync_dir", self._at(path))
-
-    def states(self, *, most: int, rng: random.Random) -> Iterator[tuple[list[Any], dict[Path, bytes | None]]]:
-        """Every state that a power loss may leave, with what had been acknowledged by then.
-
-        All combinations of fates at each moment; a random `most` of them where there are more.
-        """
-        seen: set[bytes] = set()
-        for end in range(len(self.ops) + 1):
-            done = self.ops[:end]
-            acknowledged = [what for at, what in self.acknowledged if at <= end]
-            pending = [n for n, op in enumerate(done) if not op.kind.startswith("sync") and not _synced(done, n)]
-            fates = [WRITE_FATES if done[n].kind == "write" else OTHER_FATES for n in pending]
-            for combination in _some_products(fates, most, rng):
-                state = self._state(done, dict(zip(pending, combination, strict=True)))
-                key = hashlib.sha256(repr((acknowledged, sorted(state.items()))).encode()).digest()
-                if key not in seen:
-                    seen.add(key)
-                    yield acknowledged, state
-
-    def _state(self, done: list[Op], fates: dict[int, str]) -> dict[Path, bytes | None]:
-        names: dict[Path, int] = dict(self.first_names)
-        folders = {path for path, data in self.before.items() if data is None} | {Path()}
-        contents = {inode: bytearray(data or b"") for inode, data in self.first_contents.items()}
-        for n, op in enumerate(done):
-            fate = fates.get(n, "whole")
-            if fate == "nothing":
-                continue
-            if op.kind == "name":
-                names[op.detail[0]] = op.detail[1]
-            elif op.kind == "folder":
-                folders.add(op.detail[0])
-            elif op.kind == "unlink":
-                names.pop(op.detail[0], None)
-            elif op.kind == "rename":
-                old, new, inode = op.detail
-                names.pop(old, None)
-                names[new] = inode
-            elif op.kind == "truncate":
-                held = contents.setdefault(op.where, bytearray())
-                held[:] = held[: op.detail[0]].ljust(op.detail[0], b"\0")
-            elif op.kind == "write":
-                at, data = op.detail
-                held = contents.setdefault(op.where, bytearray())
-                data = _fated(data, fate)
-                held[:] = held.ljust(at, b"\0")
-                held[at : at + len(data)] = data
-        state: dict[Path, bytes | None] = {}
-        for folder in sorted(folders):
-            if all(parent in folders for parent in folder.parents):
-                state[folder] = None
-        for path, inode in names.items():
-            if path.parent in state:
-                state[path] = bytes(contents.get(inode, b""))
-        return state
-
-
-def _synced(done: list[Op], n: int) -> bool:
-    wanted = "sync" if done[n].kind in ("write", "truncate") else "sync_dir"
-    return any(op.kind == wanted and op.where == done[n].where for op in done[n + 1 :])
-
-
-def _fated(data: bytes, fate: str) -> bytes:
-    half = len(data) // 2
-    return {
-        "whole": data,
-        "half": data[:half],
-        "no last byte": data[:-1],
-        "zeros": bytes(len(data)),
-        "hole": bytes(half) + data[half:],
-    }[fate]
-
-
-def _some_products(fates: list[tuple[str, ...]], most: int, rng: random.Random) -> Iterator[tuple[str, ...]]:
-    count = 1
-    for each in fates:
-        count *= len(each)
-    if count <= most:
-        yield from itertools.product(*fates)
-        return
-    yield tuple("whole" for _ in fates)
-    yield tuple("nothing" for _ in fates)
-    for _ in range(most - 2):
-        yield tuple(rng.choice(each) for each in fates)
-
-
-def snapshot(base: Path) -> dict[Path, bytes | None]:
-    return {
-        path.relative_to(base): None if path.is_dir() else path.read_bytes()
-        for path in sorted(base.rglob("*"))
-        if path.is_dir() or path.is_file()
-    }
-
-
-def lay_out(state: dict[Path, bytes | None], base: Path) -> None:
-    for path, data in sorted(state.items()):
-        if data is None:
-            (base / path).mkdir(exist_ok=True)
-        else:
-            (base / path).write_bytes(data)
 
 
 @pytest.fixture
@@ -296,10 +76,10 @@ def history(
     line_first: bool = False,
     offload: Any = None,
     pause: Callable[[], None] = lambda: None,
-) -> Model:
+) -> Any:
     """Let a run happen, and give its recording. Jobs `first` … are done by so many workers at a time."""
     run = RunDir(base / "run")
-    model = Model(base, skip=skip, pause=pause)
+    model = kit.Model(base, skip=skip, pause=pause)
     offload = offload or yielding
 
     async def main() -> None:
@@ -382,14 +162,14 @@ def broken_promises(base: Path, acknowledged: list[Any], kit: Kit) -> list[str]:
 
 
 def examine(
-    model: Model, kit: Kit, scratch: Callable[[], Path], *, most: int = 400, seed: int = 0, stop: bool = False
+    model: Any, kit: Kit, scratch: Callable[[], Path], *, most: int = 400, seed: int = 0, stop: bool = False
 ) -> tuple[int, list[str]]:
     """States looked at, and what was broken in them."""
     count, wrong = 0, []
     for acknowledged, state in model.states(most=most, rng=random.Random(seed)):
         count += 1
         base = scratch()
-        lay_out(state, base)
+        kit.lay_out(state, base)
         wrong += broken_promises(base, acknowledged, kit)
         shutil.rmtree(base)
         if wrong and stop:
@@ -437,15 +217,15 @@ def test_a_power_loss_during_recovery_breaks_no_promise_either(kit: Kit, scratch
             continue
         interrupted += 1
         base = scratch()
-        lay_out(state, base)
-        second = Model(base)
+        kit.lay_out(state, base)
+        second = kit.Model(base)
         run = RunDir(base / "run")
         for path in (run.images_log, run.attempts_log):
             recover(path, run.quarantine, fs=second)
         for _, after in second.states(most=40, rng=rng):
             nested += 1
             again = scratch()
-            lay_out(after, again)
+            kit.lay_out(after, again)
             assert broken_promises(again, acknowledged, kit) == []
             shutil.rmtree(again)
         shutil.rmtree(base)
@@ -460,7 +240,7 @@ def test_what_is_cut_off_in_recovery_is_kept_aside_whole_whenever_the_power_fail
     create_run(run, kit.MANIFEST)
     good = encode_line(kit.a_start(1))
     run.attempts_log.write_bytes(good + tail)
-    model = Model(base)
+    model = kit.Model(base)
     recover(run.attempts_log, run.quarantine, fs=model)
     for _, state in model.states(most=10**6, rng=random.Random(0)):
         log = state[Path("run/log/attempts.jsonl")]
@@ -477,14 +257,14 @@ def test_a_power_loss_during_repair_loses_no_good_byte(kit: Kit, scratch: Any) -
     damaged = lines[1].replace(b"crowd", b"cr\xf0wd")
     run.images_log.write_bytes(lines[0] + damaged + lines[2] + b"half a li")
     (run.root / assets[2].path).write_bytes(b"rubbish")
-    model = Model(base)
+    model = kit.Model(base)
     assert verify(run, repair=True, fs=model).sound
     rng = random.Random(3)
     count = 0
     for _, state in model.states(most=200, rng=rng):
         count += 1
         again = scratch()
-        lay_out(state, again)
+        kit.lay_out(state, again)
         held = b"\n".join(data for data in state.values() if data)
         for whole in (lines[0], lines[2], damaged, b"half a li", b"rubbish"):
             assert whole.rstrip(b"\n") in held
@@ -530,4 +310,5 @@ def test_none_may_lose_anything_and_is_recovered_all_the_same(kit: Kit, scratch:
 def test_the_model_catches_a_planted_bug(kit: Kit, scratch: Any, bug: str, options: dict[str, Any]) -> None:
     model = history(scratch(), kit, images=2, **options)
     _, wrong = examine(model, kit, scratch, stop=True)
+    print(wrong[0][:160] if wrong else "")
     assert wrong, f"not caught: {bug}"
