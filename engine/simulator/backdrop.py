@@ -70,7 +70,7 @@ def draw_sky(view: View, sky: Sky, chance: random.Random) -> Bloom | None:
     else:
         disc = (255, 246, 214) if time == "day" else (255, 226, 160)
     if clear:
-        bloom = Bloom(int(x), int(y), max(8, int(size * 5) // 16 * 16), disc, 150 if time != "night" else 110)
+        bloom = Bloom(int(x), int(y), max(8, int(size * 4) // 16 * 16), disc, 190 if time != "night" else 140)
         canvas.oval(x - size, y - size, x + size, y + size, disc)
         if time == "night" and chance.random() < 0.6:  # a crescent
             shift = size * 0.5

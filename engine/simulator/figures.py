@@ -23,8 +23,10 @@ TREES = 8
 UMBRELLAS = 8
 FLAGS = 12
 _MASTER_PX = 320
+_FINER = {"tree": 2}  # trees in the foreground are the largest things there are
 _SMALL_PX = 120
 """Cut-outs up to this height are kept in great number: they are what crowds are made of."""
+_KEPT_PX = 450  # a larger one is megabytes and seldom needed again
 _GRID_SMALL, _GRID_LARGE = 1.17, 1.3
 
 
@@ -61,13 +63,13 @@ def flag(number: int, time: str, height: int) -> Image.Image:
 
 
 def _cut(kind: str, number: int, time: str, height: int, haze: int) -> Image.Image:
-    kept = _small if height <= _SMALL_PX else _large
-    return kept(kind, number, time, height, haze)
+    made = _small if height <= _SMALL_PX else _large if height <= _KEPT_PX else _made
+    return made(kind, number, time, height, haze)
 
 
 def _made(kind: str, number: int, time: str, height: int, haze: int) -> Image.Image:
     master = _master(kind, number)
-    scale = height / _MASTER_PX
+    scale = height / (_MASTER_PX * _FINER.get(kind, 1))
     size = (max(1, round(master.width * scale)), max(1, round(master.height * scale)))
     if scale < 0.25:
         master = master.reduce(int(0.5 / scale))
@@ -75,8 +77,8 @@ def _made(kind: str, number: int, time: str, height: int, haze: int) -> Image.Im
     return cut if time == "day" and haze == 0 else cut.point(_light(time, haze))
 
 
-_small = lru_cache(maxsize=4000)(_made)
-_large = lru_cache(maxsize=300)(_made)
+_small = lru_cache(maxsize=3000)(_made)
+_large = lru_cache(maxsize=200)(_made)
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +96,7 @@ def _light(time: str, haze: int) -> list[int]:
 def _master(kind: str, number: int) -> Image.Image:
     """The large drawing, premultiplied, as resizing likes it."""
     chance = random.Random(f"{kind} {number}")
-    return _DRAW[kind](chance, number, _MASTER_PX * 2 / 100).convert("RGBa").reduce(2)
+    return _DRAW[kind](chance, number, _MASTER_PX * _FINER.get(kind, 1) * 2 / 100).convert("RGBa").reduce(2)
 
 
 def _person(chance: random.Random, _number: int, u: float) -> Image.Image:
@@ -380,7 +382,7 @@ _DRAW: dict[str, Callable[[random.Random, int, float], Image.Image]] = {
 @lru_cache(maxsize=64)
 def glow(radius: int, colour: Colour, strength: int) -> Image.Image:
     """A soft light, brightest in its middle."""
-    fall = [int(strength * max(0.0, 1 - v / 250) ** 2) for v in range(256)]
+    fall = [int(strength * max(0.0, 1 - v / 178) ** 2) for v in range(256)]  # Pillow's gradient is 181 at the edges
     mask = Image.radial_gradient("L").point(fall).resize((2 * radius, 2 * radius))
     light = Image.new("RGBA", mask.size, (*colour, 0))
     light.putalpha(mask)
