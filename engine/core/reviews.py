@@ -33,6 +33,7 @@ __all__ = [
     "agreement",
     "cohen_kappa",
     "consensus",
+    "grades",
     "krippendorff_alpha",
     "standing",
     "verdicts",
@@ -209,6 +210,15 @@ def verdicts(current: Iterable[Decision]) -> dict[str, Verdict]:
         )
         for image_id, votes in by_image.items()
     }
+
+
+def grades(current: Iterable[Decision]) -> dict[Question, dict[Grade, int]]:
+    """How often each of the five questions was answered with each grade; unanswered ones are left out."""
+    found: dict[Question, dict[Grade, int]] = {q: {"good": 0, "fair": 0, "poor": 0} for q in QUESTIONS}
+    for decision in current:
+        for question, grade in decision.answers.items():
+            found[question][grade] += 1
+    return found
 
 
 class Rate(Struct, frozen=True, kw_only=True):

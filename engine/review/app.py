@@ -50,6 +50,7 @@ def build_app(board: Board, pictures: Pictures, *, token: str, port: int) -> Sta
         Route("/api/session", _answer(lambda request: board.session())),
         Route("/api/queue", _posted(_QueueAsked, partial(_queue, board)), methods=["POST"]),
         Route("/api/queue/{queue}", _answer(partial(_page, board))),
+        Route("/api/queue/{queue}/open", _answer(partial(_next_open, board))),
         Route("/api/images/{image_id}", _answer(partial(_shown, board))),
         Route("/api/decisions", _posted(Judged, board.decide), methods=["POST"]),
         Route("/api/last", _answer(lambda request: board.last(_reviewer(request)))),
@@ -70,6 +71,10 @@ def _queue(board: Board, asked: _QueueAsked) -> Any:
 def _page(board: Board, request: Request) -> Any:
     offset, limit = _number(request, "offset", 0), _number(request, "limit", 100)
     return board.page(request.path_params["queue"], _reviewer(request), offset, limit)
+
+
+def _next_open(board: Board, request: Request) -> Any:
+    return board.next_open(request.path_params["queue"], _reviewer(request), _number(request, "after", 0))
 
 
 def _shown(board: Board, request: Request) -> Any:

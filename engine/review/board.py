@@ -30,9 +30,10 @@ from engine.core.reviews import (
     Text,
     acceptance,
     agreement,
+    grades,
 )
 from engine.review.catalogue import Catalogue, NoSuchImage
-from engine.review.decisions import ReviewLog, utc_now
+from engine.review.decisions import ReviewLog, moment_after
 from engine.review.findings import Finding, Findings, read_findings
 from engine.review.queue import Filter, sample_size, stratified_sample
 from schemas.outcome import Asset
@@ -145,6 +146,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     agreement: Agreement
     by_theme: dict[str, Rate]
     tags: dict[str, int]
+    grades: dict[Question, dict[Grade, int]]
     damaged_lines: int
 
 
@@ -273,6 +275,19 @@ class Board:
             limit = max(0, min(limit, PAGE_IMAGES_MAX))
             offset = max(0, offset)
             return [self._card(position, reviewer) for position in positions[offset : offset + limit]]
+
+    def next_open(self, queue: str, reviewer: str, after: int) -> int | None:
+        """The first place behind `after`, going round once, that this reviewer has not decided; or None.
+
+        Raises QueueGone.
+        """
+        with self._lock:
+            positions = self._snapshot(queue)
+            for step in range(1, len(positions) + 1):
+                place = (after + step) % len(positions)
+                if self._mine(positions[place], reviewer) is None:
+                    return place
+            return None
 
     def _snapshot(self, queue: str) -> array[int]:
         try:
@@ -419,6 +434,7 @@ class Board:
                 self._undoable(judged)
             if not image.asset.sha256.startswith(judged.version):
                 raise Refused(f"{judged.image_id} has been made anew while you looked at it; look at the new picture")
+            before = self.log.fold.get(judged.image_id, judged.reviewer)
             decision = Decision(
                 job=image.job,
                 status=judged.status,
@@ -427,7 +443,7 @@ class Board:
                 id=judged.id,
                 undoes=judged.undoes if judged.status == "undo" else None,
                 reviewer=judged.reviewer,
-                generated_at=utc_now(),
+                generated_at=moment_after(before.generated_at if before else None),
                 ms=judged.ms,
                 drawn=judged.drawn,
                 blind=self.blind,
@@ -476,6 +492,7 @@ class Board:
                 agreement=agreed,
                 by_theme={t: acceptance(ds) for t, ds in sorted(themes.items())},
                 tags=dict(Counter(tag for d in current for tag in d.tags).most_common(20)),
+                grades=grades(current),
                 damaged_lines=len(self.log.damaged),
             )
 

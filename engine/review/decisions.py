@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
@@ -24,15 +24,21 @@ from engine.errors import ConfigError, StoreError
 from engine.store.reviews import read_reviews
 from schemas.record import encode_line
 
-__all__ = ["Merged", "ReviewLog", "merge", "utc_now"]
+__all__ = ["Merged", "ReviewLog", "merge", "moment_after"]
 
 TAIL_BYTES_MAX = 1 << 20
 """How far back the start of a torn last line is looked for at a time; a line is far shorter."""
 
 
-def utc_now() -> str:
-    """Now, in milliseconds, as the logs write it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def moment_after(earlier: str | None) -> str:
+    """Now, in milliseconds, as the logs write it; but always after `earlier`.
+
+    Of two decisions the later one stands, also when the clock was set back between them.
+    """
+    now = datetime.now(UTC)
+    if earlier is not None:
+        now = max(now, datetime.fromisoformat(earlier) + timedelta(milliseconds=1))
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class ReviewLog:

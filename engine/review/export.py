@@ -61,13 +61,13 @@ def export_static(board: Board, pictures: Pictures, dest: Path, wanted: Filter |
     index = dest / "index.html"
     if dest.exists() and (not dest.is_dir() or (any(dest.iterdir()) and not index.is_file())):
         raise ConfigError(f"--static {dest}: holds something else; name a new folder, or a file ending in .html")
-    folder = dest / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
+    for size in ("large", "small"):
+        (dest / size).mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {}
     size = 0
     for shown in chosen:
         try:
-            size += _copy_out(pictures, shown, folder, files)
+            size += _copy_out(pictures, shown, dest, files)
         except PictureMissing:
             missing.append(shown.id)
     page = _page(_data(board, chosen, files, wanted))
@@ -105,16 +105,16 @@ def _embedded_page(
     return _page(_data(board, chosen, files, wanted))
 
 
-def _copy_out(pictures: Pictures, shown: Shown, folder: Path, files: dict[str, dict[str, str]]) -> int:
+def _copy_out(pictures: Pictures, shown: Shown, dest: Path, files: dict[str, dict[str, str]]) -> int:
     """Copy the original and a small one; returns their size. Ids are file names by their pattern."""
     assert shown.asset.mime_type in MIME_TYPES, shown.asset.mime_type
-    large = folder / f"{shown.id}{SUFFIXES[shown.asset.mime_type]}"
-    small = folder / f"{shown.id}.small.jpg"
+    large = f"large/{shown.id}{SUFFIXES[shown.asset.mime_type]}"
+    small = f"small/{shown.id}.jpg"
     original = pictures.original(shown.asset)
     copy = pictures.small(shown.asset, SMALL_PX)
-    _replace(large, original)
-    _replace(small, copy)
-    files[shown.id] = {"large": f"pictures/{large.name}", "small": f"pictures/{small.name}"}
+    _replace(dest / large, original)
+    _replace(dest / small, copy)
+    files[shown.id] = {"large": large, "small": small}
     return len(original) + len(copy)
 
 

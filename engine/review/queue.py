@@ -42,7 +42,7 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def drawn(self) -> Drawn:
         """What a decision on these images says of how they were drawn."""
-        if self.theme or self.category or self.finding or self.decision not in (None, "undecided"):
+        if self.theme or self.category or self.finding or self.reviewer or self.decision not in (None, "undecided"):
             return "filter"
         return self.draw
 

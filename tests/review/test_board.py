@@ -179,11 +179,14 @@ def test_a_blind_reviewer_sees_others_only_after_deciding(run_dir: Path) -> None
 def test_the_summary_counts_the_sample_apart(run_dir: Path) -> None:
     board, _ = open_board(run_dir)
     board.decide(judged(board, "sm_20260121_0001", "accept", drawn="sample"))
-    board.decide(judged(board, "sm_20260121_0002", "reject", drawn="sample", tags=("anatomy",)))
+    board.decide(
+        judged(board, "sm_20260121_0002", "reject", drawn="sample", tags=("anatomy",), answers={"quality": "poor"})
+    )
     board.decide(judged(board, "sm_20260121_0003", "accept", drawn="filter"))
     summary = board.summary("ana")
     assert (summary.sample.accepted, summary.sample.judged, summary.everything.judged) == (1, 2, 3)
     assert summary.tags == {"anatomy": 1}
+    assert summary.grades["quality"] == {"good": 0, "fair": 0, "poor": 1}
     assert sum(rate.judged for rate in summary.by_theme.values()) == 3
 
 
@@ -217,6 +220,28 @@ def test_the_part_of_a_sample_that_was_judged_is_itself_a_sample() -> None:
     half = stratified_sample(strata, 400, seed=1)[:200]
     first = sum(1 for i in half if i.startswith("a"))
     assert abs(first - 100) < 4 * math.sqrt(200) / 2
+
+
+def test_the_next_open_place_goes_round(run_dir: Path) -> None:
+    board, _ = open_board(run_dir)
+    queue = board.queue(Filter(draw="all"), "ana")
+    for place in (2, 3, 11):
+        board.decide(judged(board, queue.cards[place].id))
+    assert [board.next_open(queue.queue, "ana", after) for after in (0, 1, 10, 11)] == [1, 4, 0, 0]
+    for card in queue.cards:
+        board.decide(judged(board, card.id))
+    assert board.next_open(queue.queue, "ana", 5) is None
+
+
+def test_the_later_decision_stands_also_when_the_clock_was_set_back(run_dir: Path) -> None:
+    board, _ = open_board(run_dir)
+    first = board.decide(judged(board, "sm_20260121_0001", "accept"))
+    future = msgspec.structs.replace(first, id=uuid4().hex, generated_at="2199-01-01T00:00:00.000Z")
+    board.log.append([future])
+    board.decide(judged(board, "sm_20260121_0001", "reject"))
+    mine = board.shown("sm_20260121_0001", "ana").mine
+    assert mine is not None
+    assert (mine.status, mine.generated_at) == ("reject", "2199-01-01T00:00:00.001Z")
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:

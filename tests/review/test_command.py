@@ -36,7 +36,7 @@ def test_a_file_holds_the_whole_page(run_dir: Path, tmp_path: Path, capsys: pyte
 def test_a_folder_holds_the_originals(run_dir: Path, tmp_path: Path) -> None:
     assert review(run_dir, "--static", tmp_path / "out", "--draw", "all") == 0
     assert review(run_dir, "--static", tmp_path / "out", "--draw", "all") == 0  # again, in its place
-    pictures = tmp_path / "out/pictures"
+    pictures = tmp_path / "out/large"
     assert len(list(pictures.glob("*.png"))) == 12
     original = (run_dir / "images/0000/sm_20260121_0001.png").read_bytes()
     assert (pictures / "sm_20260121_0001.png").read_bytes() == original

@@ -158,6 +158,7 @@ def test_a_killed_server_loses_nothing_that_it_told(log: ReviewLog, tmp_path: Pa
     command = [sys.executable, "-c", KILLED, str(log.path), str(tmp_path / "quarantine")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
+        told = 0
         for _ in range(40):
             told = int(server.stdout.readline())
         server.kill()

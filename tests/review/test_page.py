@@ -319,7 +319,7 @@ def test_a_server_killed_in_mid_review_loses_nothing_at_all(make_run: MakeRun, s
     # The keystroke in flight was sent by the browser on its own.
     assert len(lines(run)) == told + 1
     assert fresh.decided == told + 1
-    assert len({d.id for d in lines(run)}) == told + 1
+    assert len({d.image_id for d in lines(run)}) == told + 1
     fresh.decide("a")
 
 

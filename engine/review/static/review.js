@@ -93,19 +93,20 @@ class ServerTransport {
 
   async #ask(path, body) {
     const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    let response;
+    let response, text;
     try {
       response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
+      text = await response.text();
     } catch {
+      // An answer that broke off is no answer: what was asked may or may not have been done.
       throw new Trouble("The review server does not answer.", 0);
     }
-    if (response.ok) return response.json();
-    let message = `The server answered ${response.status}.`;
-    const text = await response.text();
+    if (response.ok) return JSON.parse(text);
+    let message = text.trim() || `The server answered ${response.status}.`;
     try {
       message = JSON.parse(text).error;
     } catch {
-      message = text.trim() || message;
+      /* plain text */
     }
     throw new Trouble(message, response.status);
   }
@@ -114,6 +115,7 @@ class ServerTransport {
   session = () => this.#ask("/api/session");
   queue = (filter) => this.#ask("/api/queue", { reviewer: state.reviewer, filter });
   page = (queue, offset, limit) => this.#ask(`/api/queue/${queue}?offset=${offset}&limit=${limit}&${this.#who()}`);
+  open = (queue, after) => this.#ask(`/api/queue/${queue}/open?after=${after}&${this.#who()}`);
   shown = (id) => this.#ask(`/api/images/${encodeURIComponent(id)}?${this.#who()}`);
   decide = (judged) => this.#ask("/api/decisions", judged);
   last = () => this.#ask(`/api/last?${this.#who()}`);
@@ -175,6 +177,15 @@ class StaticTransport {
 
   async page(queue, offset, limit) {
     return this.#queues.get(queue).slice(offset, offset + limit).map(this.#card);
+  }
+
+  async open(queue, after) {
+    const found = this.#queues.get(queue);
+    for (let step = 1; step <= found.length; step++) {
+      const place = (after + step) % found.length;
+      if (!this.#mine(found[place].id)) return place;
+    }
+    return null;
   }
 
   async shown(id) {
@@ -367,6 +378,7 @@ document.addEventListener("keydown", (event) => {
   if (typing || event.isComposing) return;
   const dialog = $("dialog[open]");
   if (dialog && dialog.id !== "compare") return;
+  if (dialog && comparing && comparing(keys.actionOf(chordOf(event)))) return event.preventDefault();
   const pressable = target.closest?.("button, a, summary");
   if (pressable && (event.key === "Enter" || (event.key === " " && !target.matches(".cell")))) return;
   const chord = chordOf(event);
@@ -448,13 +460,9 @@ async function loadPage(place) {
 
 /** The next undecided place after this one, going round once; null when all are decided. */
 async function nextOpen(from) {
-  if (state.queue.decided >= state.queue.total) return null;
-  for (let step = 1; step <= state.queue.total; step++) {
-    const place = (from + step) % state.queue.total;
-    const card = await cardAt(place);
-    if (card && !card.mine) return place;
-  }
-  return null;
+  const card = await cardAt(from + 1);
+  if (card && !card.mine) return from + 1;
+  return transport.open(state.queue.queue, from);
 }
 
 /** What the next images need, fetched and decoded before they are asked for. */
@@ -477,7 +485,11 @@ const cache = {
     return entry;
   },
   drop(id) {
-    for (const key of [...this.held.keys()]) if (key.startsWith(`${id} `)) this.held.get(key).shown = transport.shown(id);
+    for (const [key, entry] of [...this.held]) {
+      if (!key.startsWith(`${id} `)) continue;
+      entry.shown = transport.shown(id);
+      entry.shown.catch(() => this.held.delete(key));
+    }
   },
   clear() {
     this.held.clear();
@@ -1054,6 +1066,9 @@ function place_picture(entry, shown) {
 
 // ── comparing ───────────────────────────────────────────────────────────────
 
+/** What keys do while two images are compared; tells whether it was one of them. */
+let comparing = null;
+
 function compare(at = 0) {
   const { shown } = state;
   const box = $("#compare");
@@ -1078,9 +1093,15 @@ function compare(at = 0) {
   box.replaceChildren(
     h("header", {}, h("strong", {}, "Near-duplicates"), which, h("span", {}, shown.duplicates.length > 1 ? [button("‹", () => draw(at - 1), { ariaLabel: "Previous duplicate" }), " ", button("›", () => draw(at + 1), { ariaLabel: "Next duplicate" }), " "] : null, difference, " ", button("Close", () => box.close()))),
     pair,
-    h("footer", {}, h("span", {}, `Decide on ${shown.id}:`), ["accept", "unsure", "reject"].map((status) => button([`${MARKS[status]} ${ACTIONS[status][0]} `, keyHint(status) ?? ""], () => perform(status), { className: status })), button(["Mark as duplicate"], () => !state.draft.tags.includes("duplicate") && tag("duplicate"))),
+    h("footer", {}, h("span", { className: "muted" }, keyHint("zoomFull"), " difference ", shown.duplicates.length > 1 ? [keyHint("previous"), keyHint("next"), " others "] : null), h("span", {}, `Decide on ${shown.id}:`), ["accept", "unsure", "reject"].map((status) => button([`${MARKS[status]} ${ACTIONS[status][0]} `, keyHint(status) ?? ""], () => perform(status), { className: status })), button(["Mark as duplicate"], () => !state.draft.tags.includes("duplicate") && tag("duplicate"))),
   );
+  comparing = (action) => {
+    const act = { next: () => draw(at + 1), previous: () => draw(at - 1), zoomIn: () => together.zoom(1.4), zoomOut: () => together.zoom(1 / 1.4), zoomFit: () => together.fit(), zoomFull: () => difference.click() }[action];
+    act?.();
+    return act !== undefined;
+  };
   box.showModal();
+  box.focus();
   draw(at);
 }
 
@@ -1327,6 +1348,12 @@ async function summaryDialog() {
     range.children[1].style.left = `calc(${100 * rate.share}% - 1px)`;
     return range;
   };
+  const parts = (counts) => {
+    const all = Math.max(1, counts.good + counts.fair + counts.poor);
+    const stack = h("div", { className: "stack", ariaHidden: "true" }, GRADES.map((grade) => h("i", { className: grade })));
+    GRADES.forEach((grade, i) => (stack.children[i].style.width = `${(100 * counts[grade]) / all}%`));
+    return stack;
+  };
   dialog("Summary",
     h("div", { className: "tiles" },
       tile(summary.judged.toLocaleString("en"), `of ${summary.images.toLocaleString("en")} images judged, ${summary.mine.toLocaleString("en")} by you`),
@@ -1334,6 +1361,8 @@ async function summaryDialog() {
       tile(two(agreed.alpha), agreed.images ? `Krippendorff's alpha on ${agreed.images} images judged by two or more` : "agreement: no image judged twice yet")),
     agreed.pairs.length ? [h("h2", {}, "Agreement"), h("table", {}, h("thead", {}, h("tr", {}, ["Reviewers", "Images", "Agreed", "Cohen's kappa"].map((name, i) => h("th", { className: i ? "n" : "" }, name)))), h("tbody", {}, agreed.pairs.map((pair) =>
       h("tr", {}, h("td", {}, said(pair.reviewers[0]), " · ", said(pair.reviewers[1])), h("td", { className: "n" }, String(pair.images)), h("td", { className: "n" }, percent(pair.agreed / pair.images)), h("td", { className: "n" }, two(pair.kappa))))))] : null,
+    Object.values(summary.grades).some((counts) => counts.good + counts.fair + counts.poor) ? [h("h2", {}, "The five questions"), h("table", {}, h("thead", {}, h("tr", {}, ["", "", ...GRADES].map((name, i) => h("th", { className: i > 1 ? "n" : "" }, name)))), h("tbody", {}, Object.entries(summary.grades).map(([question, counts]) =>
+      h("tr", {}, h("td", {}, state.session.questions[question]), h("td", {}, parts(counts)), GRADES.map((grade) => h("td", { className: "n" }, String(counts[grade])))))))] : null,
     Object.keys(summary.by_theme).length ? [h("h2", {}, "Accepted by theme"), h("table", {}, h("tbody", {}, Object.entries(summary.by_theme).map(([theme, rate]) =>
       h("tr", {}, said(themeName(theme), "td"), h("td", {}, bar(rate)), h("td", { className: "n" }, percent(rate.share)), h("td", { className: "n muted" }, `${rate.accepted} / ${rate.judged}`)))))] : null,
     Object.keys(summary.tags).length ? [h("h2", {}, "Tags"), h("p", {}, Object.entries(summary.tags).map(([name, n]) => [said(name), ` ${n}   `]))] : null,
