@@ -1,0 +1,259 @@
+"""Kills real runs again and again and looks at what is left.
+
+    python benchmarks/crash.py [--kills 200] [--images 400] [--seed 1] [--plant log-first]
+
+Each session is a process of its own against the loopback simulator, over real HTTP, and dies by SIGKILL: at a random
+moment, or before or after the nth operation of one kind on the disk (create, write, sync, rename, sync_dir).
+Between sessions a log's tail is torn, zero-filled or followed by garbage, or a bit in the middle is flipped and
+`verify --repair` run. After each session:
+
+- every picture of a final `ok` line is there, with the recorded sha256;
+- no job is settled twice, attempts count up;
+- calls in doubt are at most those that were in flight;
+
+and at the end: one more session finishes the run, the next makes no call, `verify` finds nothing, and calls
+paid twice are at most those in flight at the kills plus what tearing tails took away. `--plant` puts a bug into
+the sessions, to see that the harness notices: `log-first` acknowledges pictures without writing them.
+Exits 1 with the first broken promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+OPERATIONS = ("create", "write", "sync", "rename", "sync_dir")
+IN_FLIGHT = 6
+
+SESSION = (
+    """
+import os, signal, sys, threading, anyio
+import engine
+from engine.store.fs import Disk
+url, out, images, operation, nth, when, plant = sys.argv[1:8]
+left, lock = [int(nth)], threading.Lock()
+
+def deadly(original):
+    def method(self, *args, **kwargs):
+        with lock:
+            left[0] -= 1
+            now = left[0] == 0
+        if now and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = original(self, *args, **kwargs)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+    return method
+
+if operation != "none":
+    setattr(Disk, operation, deadly(getattr(Disk, operation)))
+if plant == "log-first":
+    Disk.rename = lambda self, source, target: None if target.parent.parent.name == "images" else os.rename(source, target)
+config = {"generation": {"num_images": int(images)}, "rate_limiting": {"max_in_flight": %d},
+          "metadata": {"num_comments_per_image": 1}}
+summary = anyio.run(lambda: engine.run(config, out, base_url=url, api_key="k"))
+print(summary.exit_code, summary.images.ok, summary.metadata.ok)
+"""
+    % IN_FLIGHT
+)
+
+
+class Broken(Exception):
+    """A promise that was not kept."""
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    raw = path.read_bytes() if path.exists() else b""
+    found = []
+    for line in raw[: raw.rfind(b"\n") + 1].splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def check(out: Path) -> int:
+    """The invariants; gives the number of calls in doubt."""
+    for log in ("images", "metadata"):
+        finals: Counter[str] = Counter()
+        newest: dict[str, dict[str, Any]] = {}
+        for line in lines(out / f"log/{log}.jsonl"):
+            finals[line["job"]] += line["final"] - (
+                not line["final"] and newest.get(line["job"], {}).get("final", False)
+            )
+            newest[line["job"]] = line
+            if finals[line["job"]] > 1:
+                raise Broken(f"{line['image_id']} was settled twice in {log}.jsonl")
+        if log == "images":
+            for line in newest.values():
+                if line["status"] != "ok":
+                    continue
+                path = out / line["asset"]["path"]
+                if not path.exists():
+                    raise Broken(f"{line['asset']['path']} is recorded and not there")
+                if hashlib.sha256(path.read_bytes()).hexdigest() != line["asset"]["sha256"]:
+                    raise Broken(f"{line['asset']['path']} is not what was recorded")
+    started: dict[tuple[str, int], int] = Counter()
+    for line in lines(out / "log/attempts.jsonl"):
+        started[line["job"], line["attempt"]] += 1 if line["status"] == "start" else -1
+    for log in ("images", "metadata"):
+        for line in lines(out / f"log/{log}.jsonl"):
+            started.pop((line["job"], line["attempt"]), None)
+    return sum(n > 0 for n in started.values())
+
+
+def tamper(out: Path, rng: random.Random) -> tuple[str, int]:
+    """Damage a tail as a crash might; gives what was done and how many whole lines it took away."""
+    path = out / "log" / rng.choice(["images.jsonl", "metadata.jsonl", "attempts.jsonl"])
+    if not path.exists() or path.stat().st_size < 4000:
+        return "nothing", 0
+    how = rng.choice(["nothing", "garbage", "zeros", "half line", "chop", "flip"])
+    before = path.read_bytes().count(b"\n")
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        match how:
+            case "garbage":
+                file.write(rng.randbytes(rng.randint(1, 400)).replace(b"\n", b"x"))
+            case "zeros":
+                file.write(bytes(rng.randint(1, 4096)))
+            case "half line":
+                file.write(b'{"v":1,"job":"00","status":"ok","sta')
+            case "chop":
+                file.truncate(size - rng.randint(1, 60))
+            case "flip":
+                at = rng.randint(0, size * 2 // 3)
+                file.seek(at)
+                byte = file.read(1)[0] ^ (1 << rng.randrange(8))
+                if byte != 10:
+                    file.seek(at)
+                    file.write(bytes([byte]))
+            case _:
+                pass
+    return how, max(0, before - path.read_bytes().count(b"\n"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plant", choices=["log-first"], default="")
+    args = parser.parse_args()
+    from engine.simulator import Simulator
+
+    rng = random.Random(args.seed)
+    told: Counter[str] = Counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="groundswell-crash-") as folder,
+        Simulator.in_thread(picture="tiny", latency=0.04) as simulator,
+    ):
+        out = Path(folder) / "run"
+
+        def session(operation: str = "none", nth: int = 1, when: str = "before") -> subprocess.Popen[str]:
+            words = [simulator.base_url, out, args.images, operation, nth, when, args.plant or "none"]
+            return subprocess.Popen(
+                [sys.executable, "-c", SESSION, *map(str, words)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+        lost = kills = repairs = 0
+        began = time.monotonic()
+        try:
+            while kills < args.kills:
+                if rng.random() < 0.5:
+                    process = session()
+                    at = time.monotonic() + 30
+                    marker = out / "log/attempts.jsonl"
+                    size = marker.stat().st_size if marker.exists() else 0
+                    while (marker.stat().st_size if marker.exists() else 0) <= size and process.poll() is None:
+                        if time.monotonic() > at:
+                            raise Broken("a session made no progress in 30 s")
+                        time.sleep(0.005)
+                    time.sleep(rng.uniform(0.0, 0.25))
+                    process.send_signal(signal.SIGKILL)
+                    told["killed at a random moment"] += 1
+                else:
+                    operation, when = rng.choice(OPERATIONS), rng.choice(["before", "after"])
+                    process = session(operation, rng.randint(1, 60), when)
+                    told[f"killed {when} {operation}"] += 1
+                _, err = process.communicate(timeout=60)
+                kills += 1
+                if process.returncode not in (0, -signal.SIGKILL):
+                    raise Broken(f"a session ended with {process.returncode}: {err[-600:]}")
+                if process.returncode == 0:
+                    told["ended before it was killed"] += 1
+                if not (out / "run.json").exists():
+                    continue
+                doubts = check(out)
+                if doubts > 2 * IN_FLIGHT:
+                    raise Broken(f"{doubts} calls in doubt with {2 * IN_FLIGHT} in flight at most")
+                how, gone = tamper(out, rng)
+                lost += gone
+                told[f"tail: {how}"] += how != "nothing"
+                if how == "flip":
+                    verify = [sys.executable, "-m", "engine", "verify", str(out), "--repair"]
+                    mended = subprocess.run(verify, capture_output=True, text=True, check=False)
+                    if mended.returncode != 0:
+                        raise Broken(
+                            f"verify --repair ended with {mended.returncode}: {mended.stdout[-600:]}{mended.stderr[-600:]}"
+                        )
+                    repairs += 1
+            last = session()
+            answer, err = last.communicate(timeout=300)
+            if last.returncode != 0 or answer.split() != ["0", str(args.images), str(args.images)]:
+                raise Broken(f"the run did not finish: {answer} {err[-600:]}")
+            check(out)
+            calls = simulator.stats.calls
+            again = session()
+            again.communicate(timeout=60)
+            if simulator.stats.calls != calls:
+                raise Broken("a finished run made a call")
+            verified = subprocess.run(
+                [sys.executable, "-m", "engine", "verify", str(out)], capture_output=True, text=True, check=False
+            )
+            if verified.returncode != 0:
+                raise Broken(f"verify: {verified.stdout[-600:]}")
+            twice = simulator.stats.paid - 2 * args.images
+            allowed = kills * 2 * IN_FLIGHT + lost + repairs
+            if twice > allowed:
+                raise Broken(f"{twice} calls were paid twice; at most {allowed} were in doubt")
+        except Broken as broken:
+            print(f"BROKEN after {kills} kills (seed {args.seed}): {broken}")
+            return 1
+        print(
+            json.dumps(
+                {
+                    "kills": kills,
+                    "images": args.images,
+                    "paid_again": twice,
+                    "paid_again_per_kill": round(twice / max(1, kills), 2),
+                    "in_flight_max": 2 * IN_FLIGHT,
+                    "lines_torn_away": lost,
+                    "repairs": repairs,
+                    "seconds": round(time.monotonic() - began),
+                    "what": dict(told),
+                },
+                indent=1,
+            )  # fmt: skip
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.pop("GOOGLE_GEMINI_BASE_URL", None)
+    sys.exit(main())
