@@ -181,7 +181,8 @@ def _spoken(item: News, silenced: Sequence[re.Pattern[str]]) -> News:
         else f"{place}, Atropia"
         if place and _sayable(place, silenced)
         else "in Atropia",
-        slogans=tuple(s for s in item.slogans if _sayable(s, silenced) and len(s.split()) <= 4) or _SLOGANS,
+        slogans=tuple(" ".join(s.split()) for s in item.slogans if _sayable(s, silenced) and 0 < len(s.split()) <= 4)
+        or _SLOGANS,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -185,17 +184,15 @@ def _from_section(section: pages.Section, file: Path, root: Path) -> News:
 
 
 def _distinct(news: list[News]) -> list[News]:
-    seen = Counter(item.id for item in news)
-    if max(seen.values()) == 1:
-        return news
-    count: Counter[str] = Counter()
+    """Every item once, and every id once: a further item of the same id gets a number after it."""
+    told: dict[str, set[tuple[str, str]]] = {}
     out: list[News] = []
     for item in news:
-        count[item.id] += 1
-        if count[item.id] == 1:
-            out.append(item)
-        elif (item.title, item.excerpt) not in {(o.title, o.excerpt) for o in out if o.id == item.id}:
-            out.append(msgspec.structs.replace(item, id=f"{item.id}-{count[item.id]}"))
+        same = told.setdefault(item.id, set())
+        words = (item.title, item.excerpt)
+        if words not in same:
+            same.add(words)
+            out.append(item if len(same) == 1 else msgspec.structs.replace(item, id=f"{item.id}-{len(same)}"))
     return out
 
 

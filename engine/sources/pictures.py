@@ -31,6 +31,7 @@ SIDE_MAX: Final = 1024
 _BYTES_MAX: Final = 64 << 20
 _PROBLEMS_MAX: Final = 20
 _QUALITY: Final = 90
+_NO_LICENCE: Final = frozenset(["", "unknown", "none", "n/a", "na", "not known", "unlicensed"])
 
 
 class Wanted(Struct, frozen=True):
@@ -44,9 +45,7 @@ class Wanted(Struct, frozen=True):
 
 def attached(items: Sequence[tuple[Guide, Wanted | None]], root: Path, cache_dir: Path | None) -> list[Guide]:
     """The guides with sanitised pictures. SourceError lists every item that may not or cannot be sent."""
-    problems = [
-        _refusal(wanted) for _, wanted in items if wanted is not None and not (wanted.consent and wanted.licence)
-    ]
+    problems = [told for _, wanted in items if wanted is not None and (told := _refusal(wanted))]
     if problems:
         raise _refused(problems)
     cache = _Cache(cache_dir)
@@ -164,10 +163,10 @@ def _write(target: Path, data: bytes) -> None:
 
 
 def _refusal(wanted: Wanted) -> str:
-    lacks = " and ".join(
-        w for w, given in (("consent: true", wanted.consent), ("a licence", wanted.licence)) if not given
-    )
-    return f"item {wanted.item}: {lacks} is missing"
+    """What the owner of a picture has not allowed; "" if all is well."""
+    licence = wanted.licence.lower().strip(" ?.") not in _NO_LICENCE
+    lacks = " and ".join(w for w, given in (("consent: true", wanted.consent), ("a licence", licence)) if not given)
+    return f"item {wanted.item}: {lacks} is missing" if lacks else ""
 
 
 def _refused(problems: Sequence[str]) -> SourceError:

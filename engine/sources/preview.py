@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from engine import sources
@@ -64,18 +64,18 @@ def preview(config: RunConfig, base_dir: Path, samples: int = _SAMPLES) -> Previ
 def shares(loaded: sources.Sources) -> dict[str, dict[str, float]]:
     """Weighted share of each value of each fact people are told by."""
     people = loaded.people
-    totals = people.cumulative
-    weights = [totals[0], *(b - a for a, b in pairwise(totals))]
+    totals = np.asarray(people.cumulative, dtype=np.uint64)
+    weights = np.diff(totals, prepend=np.uint64(0)).astype(np.float64)
     told: dict[str, dict[str, float]] = {}
     for name in _SHOWN:
         column = people.columns.get(name)
         if column is None:
             continue
-        sums = [0] * len(column.labels)
-        for code, weight in zip(column.codes, weights, strict=True):
-            sums[code] += weight
-        by_label: dict[Any, float] = {
-            label: round(total / totals[-1], 4) for label, total in zip(column.labels, sums, strict=True) if total
+        codes = np.frombuffer(column.codes, dtype=np.uint8)
+        sums = np.bincount(codes, weights=weights, minlength=len(column.labels)) / weights.sum()
+        told[name] = {
+            "unknown" if label is None else str(label): round(float(part), 4)
+            for label, part in zip(column.labels, sums, strict=True)
+            if part
         }
-        told[name] = {"unknown" if label is None else str(label): share for label, share in by_label.items()}
     return told

@@ -57,7 +57,11 @@ def load(config: WorldBank, base_dir: Path, seed: int) -> tuple[People, Origin]:
         path, licence = str(where), _LICENCE
         with tempfile.TemporaryDirectory(prefix="groundswell-") as folder:
             tabular, sha256 = _files(where, Path(folder))
-            people, found, kind = _read(tabular, config.adults_only, where, warnings, notes)
+            try:
+                people, found, kind = _read(tabular, config.adults_only, where, warnings, notes)
+            except pl.exceptions.PolarsError as error:
+                first = (str(error).splitlines() or ["not readable"])[0][:200]
+                raise SourceError(f"source_data.worldbank.path: {where} cannot be used: {first}") from error
             if kind == codes.PROFILES_KIND:
                 licence = "as the file's owner says"
     if len(people) == 0:

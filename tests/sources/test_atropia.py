@@ -117,6 +117,13 @@ def test_samples_are_drawn_by_the_seed_and_keep_their_order(tmp_path: Path) -> N
     assert numbers == sorted(numbers)
 
 
+def test_items_that_share_an_id_are_kept_apart_and_copies_dropped(tmp_path: Path) -> None:
+    row = {"id": "a", "title": "Protest", "excerpt": "A protest over water."}
+    (tmp_path / "n.json").write_text(json.dumps([row, row, {**row, "excerpt": "A protest over wages."}]))
+    news, _ = load(tmp_path, path="n.json")
+    assert [(item.id, item.issue) for item in news] == [("a", "water"), ("a-2", "wages")]
+
+
 def test_a_csv_table_is_read_with_its_own_words(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text(
         "\ufefftitle;excerpt;date;theme;location;issue;demand;actor\n"

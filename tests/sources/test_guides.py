@@ -176,7 +176,13 @@ def test_without_a_cache_pictures_are_checked_and_nothing_is_written(tmp_path: P
 def test_pictures_without_consent_or_licence_are_all_listed(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(picture((32, 32)))
     good = {"description": "x", "path": "a.jpg", "consent": True, "licence": "CC0"}
-    listed(tmp_path, good, {**good, "consent": False}, {**good, "licence": ""}, {"description": "y", "path": "a.jpg"})
+    listed(
+        tmp_path,
+        good,
+        {**good, "consent": False},
+        {**good, "licence": "Unknown"},
+        {"description": "y", "path": "a.jpg"},
+    )
     with pytest.raises(SourceError) as caught:
         load(tmp_path, tmp_path / "cache", path="refs.json", mode="images")
     message = str(caught.value)

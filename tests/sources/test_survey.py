@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from itertools import pairwise
@@ -283,3 +285,59 @@ def test_even_draws_from_the_real_survey_are_four_times_closer_than_lots(tmp_pat
     even = distance([golden(i, 20260121, "people") for i in range(10_000)])
     assert even < 0.015
     assert even * 2.5 < distance(lots)
+
+
+@REAL
+def test_the_real_files_give_the_same_people_from_a_zip_a_table_and_parquet(tmp_path: Path) -> None:
+    import pyreadstat
+
+    real = sorted((DATA / "worldbank").resolve().glob("*.dta"))
+    with zipfile.ZipFile(tmp_path / "wb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in real:
+            archive.write(file, f"inner/{file.name}")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "columns").mkdir()
+    for file in real:
+        frame: Any = pyreadstat.read_dta(str(file), output_format="polars")[0]
+        frame.write_csv(tmp_path / "tables" / f"{file.stem}.csv")
+        frame.write_parquet(tmp_path / "columns" / f"{file.stem}.parquet")
+    expected, _ = load(tmp_path, path=str((DATA / "worldbank").resolve()))
+    for name in ("wb.zip", "tables", "columns"):
+        people, _ = load(tmp_path, path=name)
+        assert people == expected, name
+
+
+@REAL
+def test_persons_alone_are_enough_with_a_warning(tmp_path: Path) -> None:
+    (alone,) = (DATA / "worldbank").resolve().glob("*IND*.dta")
+    people, origin = load(tmp_path, path=str(alone))
+    assert len(people) == 20_342
+    assert any("no household file" in warning for warning in origin.warnings)
+    assert people.person(0).setting is None
+    assert share(people, "gender", "female") == pytest.approx(0.509, abs=0.001)
+
+
+def test_broken_tables_end_in_a_message(tmp_path: Path) -> None:
+    (tmp_path / "a.dta").write_bytes(b"<stata_dta> not really")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 nor this")
+    (tmp_path / "c.zip").write_bytes(b"PK nothing")
+    (tmp_path / "d.csv").write_text("age,colour\n1,red\n")
+    (tmp_path / "empty").mkdir()
+    for name in ("a.dta", "b.parquet", "c.zip", "d.csv", "empty"):
+        with pytest.raises(SourceError, match=name):
+            load(tmp_path, path=name)
+
+
+MARGINS = DATA / ".." / "facts" / "wb_margins.json"
+
+
+@pytest.mark.skipif(not MARGINS.exists(), reason="the published shares are not on this machine")
+def test_the_bundled_sample_is_what_its_script_makes(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    made = tmp_path / "made.parquet"
+    script = root / "scripts" / "build_demographics.py"
+    subprocess.run([sys.executable, str(script), str(MARGINS.resolve()), str(made)], check=True, capture_output=True)
+    kept = pl.read_parquet(root / "engine" / "data" / "demographics.parquet")
+    assert pl.read_parquet(made).equals(kept)
+    assert kept.height == 2000
+    assert "religion" not in kept.columns
