@@ -6,7 +6,8 @@ early by less than the margin J; the price is J / (W + J) of the quota, one perc
 saves up a whole minute, the usual way, lets 2 L into the window that starts badly.
 
 A call that leaves late may be followed by one that leaves early, by at most `CREDIT_S`: without
-that credit every late timer is lost quota, with more of it a laptop that slept would burst.
+that credit every late timer is lost quota (on a busy machine that is several percent), with much
+more of it a laptop that slept would burst. Credit and the jitter of the way must stay below J together.
 
 Mutable, because it is on the hot path; pure, because every moment is handed in.
 """
@@ -19,7 +20,8 @@ from engine.core.window import Learned, limit_at
 
 __all__ = ["CREDIT_S", "Pace", "Tally", "margin_s"]
 
-CREDIT_S = 0.05
+CREDIT_S = 0.2
+"""Measured: with timers up to 0.2 s late, 0.05 s of credit leaves 97 % of a quota used, 0.2 s all 99 %."""
 RAMP_S_MAX = 60.0
 RAMP_PER_S2 = 10.0
 """The ramp's steepness: the rate grows by at most so many calls per second, each second."""
