@@ -19,21 +19,27 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
-import orjson
-from aiohttp.client_reqrep import ClientRequest
 from msgspec import Struct
 
 from engine.errors import ConfigError, ProviderError
 from engine.providers import classify, wire
 from engine.providers.answer import read_answer
 from engine.providers.base import Response
-from engine.providers.template import SEED_MARK, SYSTEM_MARK, TEXT_MARK, Captured, Template, TemplateError, picture_mark
+from engine.providers.references import read_references
+from engine.providers.template import (
+    Caught,
+    Template,
+    TemplateError,
+    Watch,
+    marked,
+    picture_mark,
+    shape_of,
+    tap,
+    watching,
+)
 from schemas.job import Request
 from schemas.models import MODELS
 from schemas.outcome import ErrorKind
@@ -106,43 +112,6 @@ async def open_gemini(
         await provider.aclose()
 
 
-class _Call:
-    """What the session's middleware learns about the call that is being made in its context."""
-
-    __slots__ = ("answered", "capture", "captured")
-
-    def __init__(self, *, capture: bool = False) -> None:
-        self.capture = capture
-        self.captured: Captured | None = None
-        self.answered = False
-
-
-class _Caught(Exception):
-    """Ends a request that was only to be looked at. Nothing has been sent."""
-
-
-_current: ContextVar[_Call | None] = ContextVar("groundswell_call", default=None)
-
-
-async def _tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
-    """Middleware of the session that the SDK was given: catches a request, or notes that it was answered."""
-    call = _current.get()
-    if call is not None and call.capture:
-        headers = request.headers.copy()
-        headers.pop("Content-Length", None)
-        body = await request.body.as_bytes() if not isinstance(request.body, bytes) else request.body
-        call.captured = Captured(request.url, headers, body, request.ssl)
-        raise _Caught
-    response: aiohttp.ClientResponse = await handler(request)
-    if call is not None:
-        call.answered = True
-    if 300 <= response.status < 400:
-        # The SDK would let it be followed, key and all, to wherever it points.
-        response.close()
-        raise classify.http_failure(response.status, classify.lower_headers(response.headers.items()), b"")
-    return response
-
-
 class GeminiProvider:
     """Made by `open_gemini`."""
 
@@ -163,12 +132,13 @@ class GeminiProvider:
         self._secrets = (api_key,) if api_key else ()
         default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
         self._session = wire.open_session(
-            base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(_tap,)
+            base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(tap,)
         )
         self._client = _open_client(
             self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
             project, location, timeout_s,
         )  # fmt: skip
+        self._building = asyncio.Lock()
         self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
         self.transport: Transport = transport
         """The transport in use; `sdk` after the fast one had to be given up."""
@@ -186,7 +156,7 @@ class GeminiProvider:
 
     async def call(self, request: Request) -> Response:
         """The answer to one request. Raises ProviderError only; cancellation passes through and closes the socket."""
-        pictures = await _read_references(request)
+        pictures = await read_references(request)
         reply = await self._send(request, pictures)
         if isinstance(reply, ProviderError):
             raise reply
@@ -222,38 +192,54 @@ class GeminiProvider:
 
     async def _template(self, request: Request) -> Template | None:
         """The template of the request's shape; None when requests can no longer be made this way."""
-        shape = _shape(request)
-        template = self._templates.get(shape)
-        if template is not None and (
-            self._backend == "developer" or time.monotonic() - template.made_at < TOKEN_FRESH_S
-        ):
+        shape = shape_of(request)
+        if (template := self._known(shape)) is not None:
             return template
-        marked = _marked(request)
-        call = _Call(capture=True)
-        token = _current.set(call)
+        async with self._building:  # One asks the SDK, and for a token; the others wait for what it gets.
+            if (template := self._known(shape)) is not None:
+                return template
+            try:
+                template = await self._capture(request)
+            except TemplateError as error:
+                self._give_up_fast(str(error))
+                return None
+            self._templates[shape] = template
+            self._templates.move_to_end(shape)
+            while len(self._templates) > TEMPLATES_MAX:
+                self._templates.popitem(last=False)
+            return template
+
+    def _known(self, shape: tuple[Any, ...]) -> Template | None:
+        template = self._templates.get(shape)
+        if template is None or self._backend == "developer" or time.monotonic() - template.made_at < TOKEN_FRESH_S:
+            return template
+        return None
+
+    async def _capture(self, request: Request) -> Template:
+        watch = Watch(capture=True)
+        token = watching.set(watch)
         try:
-            await self._generate(marked, [picture_mark(n) for n in range(len(request.references))])
-        except _Caught:
+            await self._generate(marked(request), [picture_mark(n) for n in range(len(request.references))])
+        except Caught:
             pass
+        except ValueError as error:
+            raise self._unmade(error) from None
         finally:
-            _current.reset(token)
-        try:
-            if call.captured is None:
-                raise TemplateError("the SDK did not send its request on the session it was given")
-            template = Template(
-                call.captured,
-                pictures=len(request.references),
-                system=request.system is not None,
-                seed=request.seed is not None,
-                made_at=time.monotonic(),
-            )
-        except TemplateError as error:
-            self._give_up_fast(str(error))
-            return None
-        self._templates[shape] = template
-        while len(self._templates) > TEMPLATES_MAX:
-            self._templates.popitem(last=False)
-        return template
+            watching.reset(token)
+        if watch.captured is None:
+            raise TemplateError("the SDK did not send its request on the session it was given")
+        return Template(
+            watch.captured,
+            pictures=len(request.references),
+            system=request.system is not None,
+            seed=request.seed is not None,
+            made_at=time.monotonic(),
+        )
+
+    def _unmade(self, error: Exception) -> ProviderError:
+        return ProviderError(
+            ErrorKind.INVALID, classify.tidy(f"the SDK cannot make this request: {error}", self._secrets)
+        )
 
     def _give_up_fast(self, why: str) -> None:
         if self.transport == "fast":
@@ -265,8 +251,8 @@ class GeminiProvider:
     async def _call_sdk(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply:
         from google.genai import errors
 
-        call = _Call()
-        token = _current.set(call)
+        call = Watch()
+        token = watching.set(call)
         try:
             response = await self._generate(request, pictures)
             http = response.sdk_http_response
@@ -277,10 +263,9 @@ class GeminiProvider:
         except (ValueError, LookupError) as error:
             if call.answered:
                 raise ProviderError(ErrorKind.UNKNOWN, "the SDK could not read the answer; it is lost") from None
-            text = classify.tidy(f"the SDK cannot make this request: {error}", self._secrets)
-            raise ProviderError(ErrorKind.INVALID, text) from None
+            raise self._unmade(error) from None
         finally:
-            _current.reset(token)
+            watching.reset(token)
 
     async def _generate(self, request: Request, pictures: Sequence[bytes]) -> Any:
         contents, config = _sdk_request(request, pictures)
@@ -319,7 +304,7 @@ class GeminiProvider:
 
     async def count_tokens(self, request: Request) -> int:
         """Input tokens of a request as the far side counts them; free. Raises ProviderError."""
-        contents, _ = _sdk_request(request, await _read_references(request))
+        contents, _ = _sdk_request(request, await read_references(request))
         counted = await self._ask(self._client.aio.models.count_tokens(model=request.model, contents=contents))
         return int(counted.total_tokens or 0)
 
@@ -417,55 +402,6 @@ def _image_size(request: Request) -> str | None:
     if request.resolution is None or (model is not None and tuple(model.image_tokens) == ("1K",)):
         return None
     return "512" if request.resolution == "0.5K" else request.resolution
-
-
-def _shape(request: Request) -> tuple[Any, ...]:
-    """Everything of a request that its template holds fast."""
-    return (
-        request.model,
-        request.aspect_ratio,
-        request.resolution,
-        request.temperature,
-        request.output_tokens_max,
-        None if request.answer_schema is None else orjson.dumps(request.answer_schema),
-        request.system is not None,
-        request.seed is not None,
-        tuple(reference.mime_type for reference in request.references),
-    )
-
-
-def _marked(request: Request) -> Request:
-    return Request(
-        model=request.model,
-        text=TEXT_MARK,
-        system=None if request.system is None else SYSTEM_MARK,
-        references=request.references,
-        aspect_ratio=request.aspect_ratio,
-        resolution=request.resolution,
-        temperature=request.temperature,
-        seed=None if request.seed is None else SEED_MARK,
-        answer_schema=request.answer_schema,
-        output_tokens_max=request.output_tokens_max,
-    )
-
-
-async def _read_references(request: Request) -> list[bytes]:
-    """The request's pictures, read off the loop and checked: a job's id speaks of these bytes and no others."""
-    if not request.references:
-        return []
-    return await asyncio.to_thread(lambda: [_read_reference(r.path, r.sha256) for r in request.references])
-
-
-def _read_reference(path: str, digest: str) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ProviderError(
-            ErrorKind.INVALID, classify.tidy(f"reference picture {path}: {error.strerror or error}")
-        ) from None
-    if sha256(data).hexdigest() != digest:
-        raise ProviderError(ErrorKind.INVALID, classify.tidy(f"reference picture {path}: changed since it was planned"))
-    return data
 
 
 # --------------------------------------------------------------------------------- the SDK's words to ours

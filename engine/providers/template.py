@@ -10,9 +10,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
+import aiohttp
+import orjson
 import pybase64
+from aiohttp.client_reqrep import ClientRequest
+
+from engine.providers import classify
+from schemas.job import Request
 
 TEXT_MARK = "groundswell-mark-of-the-text"
 SYSTEM_MARK = "groundswell-mark-of-the-system-instruction"
@@ -89,3 +96,76 @@ def _cut(body: bytes, marks: Mapping[str, bytes]) -> tuple[list[bytes], list[str
         at = start + len(marks[name])
     fixed.append(body[at:])
     return fixed, [name for _, name in sorted(found)]
+
+
+# ------------------------------------------------------------------------------------- shapes
+
+
+def shape_of(request: Request) -> tuple[Any, ...]:
+    """Everything of a request that its template holds fast."""
+    return (
+        request.model,
+        request.aspect_ratio,
+        request.resolution,
+        request.temperature,
+        request.output_tokens_max,
+        None if request.answer_schema is None else orjson.dumps(request.answer_schema),
+        request.system is not None,
+        request.seed is not None,
+        tuple(reference.mime_type for reference in request.references),
+    )
+
+
+def marked(request: Request) -> Request:
+    return Request(
+        model=request.model,
+        text=TEXT_MARK,
+        system=None if request.system is None else SYSTEM_MARK,
+        references=request.references,
+        aspect_ratio=request.aspect_ratio,
+        resolution=request.resolution,
+        temperature=request.temperature,
+        seed=None if request.seed is None else SEED_MARK,
+        answer_schema=request.answer_schema,
+        output_tokens_max=request.output_tokens_max,
+    )
+
+
+# ----------------------------------------------------------------------------------- catching
+
+
+class Watch:
+    """What the session's middleware learns about the call that is being made in its context."""
+
+    __slots__ = ("answered", "capture", "captured")
+
+    def __init__(self, *, capture: bool = False) -> None:
+        self.capture = capture
+        self.captured: Captured | None = None
+        self.answered = False
+
+
+class Caught(Exception):
+    """Ends a request that was only to be looked at. Nothing has been sent."""
+
+
+watching: ContextVar[Watch | None] = ContextVar("groundswell_call", default=None)
+
+
+async def tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+    """Middleware of the session that the SDK was given: catches a request, or notes that it was answered."""
+    call = watching.get()
+    if call is not None and call.capture:
+        headers = request.headers.copy()
+        headers.pop("Content-Length", None)
+        body = await request.body.as_bytes() if not isinstance(request.body, bytes) else request.body
+        call.captured = Captured(request.url, headers, body, request.ssl)
+        raise Caught
+    response: aiohttp.ClientResponse = await handler(request)
+    if call is not None:
+        call.answered = True
+    if 300 <= response.status < 400:
+        # The SDK would let it be followed, key and all, to wherever it points.
+        response.close()
+        raise classify.http_failure(response.status, classify.lower_headers(response.headers.items()), b"")
+    return response

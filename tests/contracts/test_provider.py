@@ -204,6 +204,15 @@ async def test_reference_pictures_are_sent_and_must_be_the_planned_ones(
     assert "reference.png" in missing.message
 
 
+async def test_a_request_that_the_sdk_refuses_is_invalid_and_nothing_is_sent(far_side: Any, transport: Any) -> None:
+    odd = Request(model="gemini-x", text="t", temperature="warm")  # type: ignore[arg-type]
+    async with far_side.serve(far_side.says(b"")) as server, provider_at(server.url, transport) as provider:
+        error = await failure_of(provider, odd)
+        assert not server.seen
+    assert error.kind is ErrorKind.INVALID
+    assert "temperature" in error.message
+
+
 async def test_three_hundred_calls_are_in_flight_at_once_and_then_reuse_their_connections(
     far_side: Any, transport: Any
 ) -> None:

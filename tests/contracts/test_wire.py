@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProviderError
-from engine.providers import gemini
+from engine.providers import gemini, template
 from engine.providers.answer import read_answer
 from engine.providers.gemini import open_gemini
 from engine.providers.template import Template, picture_mark
@@ -70,14 +70,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def captured(provider: Any, request: Request, pictures: list[bytes]) -> gemini.Captured:
-    call = gemini._Call(capture=True)
-    token = gemini._current.set(call)
+async def captured(provider: Any, request: Request, pictures: list[bytes]) -> template.Captured:
+    call = template.Watch(capture=True)
+    token = template.watching.set(call)
     try:
-        with pytest.raises(gemini._Caught):
+        with pytest.raises(template.Caught):
             await provider._generate(request, pictures)
     finally:
-        gemini._current.reset(token)
+        template.watching.reset(token)
     assert call.captured is not None, "google-genai no longer sends through the middleware of the session it is given"
     return call.captured
 
@@ -130,7 +130,7 @@ async def test_an_sdk_that_changed_is_used_the_plain_way_with_one_warning(
     if broken == "session unused":
         monkeypatch.setattr(gemini, "_sdk_uses", lambda *_: False)
     else:
-        monkeypatch.setattr("engine.providers.template.TEXT_MARK", "a mark the SDK does not carry")
+        monkeypatch.setattr(gemini, "marked", lambda request: request)  # As if the SDK rewrote what it is given.
     caplog.set_level(logging.WARNING)
     script = far_side.says(far_side.http(far_side.answer(far_side.picture_part())))
     async with far_side.serve(script) as server, open_gemini(api_key="k", base_url=server.url) as provider:
@@ -179,7 +179,7 @@ async def test_vertex_templates_carry_a_fresh_token_every_minute(
 def test_a_template_refuses_a_request_that_holds_a_mark_twice() -> None:
     body = json.dumps({"a": "groundswell-mark-of-the-text", "b": "groundswell-mark-of-the-text"}).encode()
     with pytest.raises(Exception, match="2 times"):
-        Template(gemini.Captured("http://x", {}, body, None), pictures=0, system=False, seed=False, made_at=0.0)
+        Template(template.Captured("http://x", {}, body, None), pictures=0, system=False, seed=False, made_at=0.0)
 
 
 async def test_our_request_is_the_one_an_sdk_user_would_write_by_hand() -> None:
