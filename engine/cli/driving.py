@@ -39,6 +39,9 @@ async def _drive(config: RunConfig, options: Mapping[str, Any], quiet: bool) -> 
                 group.start_soon(progress.watch)
             group.start_soon(_obey_signals, the_run, group.cancel_scope, say)
             summary = await the_run.wait()
+            if not quiet and summary.attempts:
+                for model, told in quota_lines(the_run).items():
+                    progress.say(f"{model}: {told}")
         group.cancel_scope.cancel()
         return summary
     # A second Ctrl-C leads here: calls were cancelled, and the log says which are in doubt.

@@ -46,8 +46,13 @@ def run(args: argparse.Namespace) -> int:
         *told("metadata", status.metadata),
         f"{'money':<10}${status.cost_usd:.4f}{budget}",
     ]
-    if status.requests_today:
-        lines.append(f"{'today':<10}" + ", ".join(f"{m} {n} requests" for m, n in status.requests_today.items()))
+    for name, model in status.models.items():
+        used = "" if model.utilisation is None else f" of {model.limit_per_minute:g} ({model.utilisation:.0%})"
+        turned = f", {model.rejected} turned away" if model.rejected else ""
+        lines.append(
+            f"{'quota':<10}{name}: {model.requests} requests ({model.requests_today} today), "
+            f"{model.per_minute:g}/min{used}{turned}"
+        )
     if status.last_at:
         lines.append(f"{'log':<10}{status.first_at} to {status.last_at}")
     if status.damaged_lines:

@@ -6,7 +6,9 @@ that writes the run and for one that only looks.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from engine.stages.metadata import task_groups
 from engine.store import Damage, RunDir, Settled, is_live, load_manifest, scan_settled
 from schemas.config import Metadata
 from schemas.job import Stage
+from schemas.record import RunManifest
 
 RATE_WINDOW_S = 600.0
 
@@ -46,6 +49,23 @@ class StageStatus(Struct, frozen=True, kw_only=True):
     """By kind, attempts that were tried again among them."""
 
 
+class ModelStatus(Struct, frozen=True, kw_only=True):
+    """The calls to one model, against what was configured for it."""
+
+    requests: int
+    """Calls made, over all sessions; those turned away left out."""
+    rejected: int
+    """Calls turned away by quotas."""
+    requests_today: int
+    """Since midnight UTC."""
+    per_minute: float
+    """Calls per minute over the last ten minutes before the newest call."""
+    limit_per_minute: float | None
+    """The configured quota; None: none."""
+    utilisation: float | None
+    """`per_minute` of `limit_per_minute`, 0 to 1."""
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """The state of a run."""
 
@@ -57,8 +77,7 @@ class Status(Struct, frozen=True, kw_only=True):
     metadata: StageStatus
     cost_usd: float
     budget_usd: float | None
-    requests_today: dict[str, int]
-    """Calls per model since midnight UTC of the newest line, rejected ones left out."""
+    models: dict[str, ModelStatus]
     first_at: str | None
     last_at: str | None
     damaged_lines: int
@@ -66,6 +85,46 @@ class Status(Struct, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return msgspec.to_builtins(self)
+
+
+@dataclass(slots=True)
+class _Calls:
+    requests: int = 0
+    rejected: int = 0
+    today: int = 0
+    at: deque[str] = field(default_factory=lambda: deque(maxlen=100_000))
+
+
+def _model(made: _Calls, limit: float | None) -> ModelStatus:
+    per_minute = rate_per_minute(made.at)
+    return ModelStatus(
+        requests=made.requests - made.rejected,
+        rejected=made.rejected,
+        requests_today=made.today,
+        per_minute=round(per_minute, 2),
+        limit_per_minute=limit,
+        utilisation=None if limit is None else round(per_minute / limit, 4),
+    )
+
+
+def _limit(manifest: RunManifest, model: str) -> float | None:
+    limits = manifest.config.get("rate_limiting", {})
+    own = limits.get("models", {}).get(model, {}).get("requests_per_minute")
+    return own if own is not None else limits.get("requests_per_minute")
+
+
+def rate_per_minute(moments: Sequence[str]) -> float:
+    """Events per minute over the last ten minutes before the newest one. Moments as the log has them."""
+    if not moments:
+        return 0.0
+    end = _moment(moments[-1])
+    count, start = 0, end
+    for at in reversed(moments):
+        moment = _moment(at)
+        if moment < end - RATE_WINDOW_S:
+            break
+        count, start = count + 1, moment
+    return (count - 1) * 60.0 / (end - start) if count > 1 and end > start else float(count)
 
 
 class _Fold:
@@ -77,8 +136,7 @@ class _Fold:
         self.rejected = 0
         self.first_at: str | None = None
         self.last_at: str | None = None
-        self.settled_at: list[str] = []
-        self._recent_from = ""
+        self.settled_at: deque[str] = deque(maxlen=100_000)
 
     def take(self, line: Settled) -> None:
         self.ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd)
@@ -89,21 +147,6 @@ class _Fold:
         self.last_at = line.generated_at
         if line.final:
             self.settled_at.append(line.generated_at)
-            if len(self.settled_at) > 200_000:
-                del self.settled_at[:100_000]
-
-    def per_minute(self) -> float:
-        """Over the last ten minutes before the newest line."""
-        if not self.settled_at:
-            return 0.0
-        end = _moment(self.settled_at[-1])
-        count, start = 0, end
-        for at in reversed(self.settled_at):
-            moment = _moment(at)
-            if moment < end - RATE_WINDOW_S:
-                break
-            count, start = count + 1, moment
-        return (count - 1) * 60.0 / (end - start) if count > 1 and end > start else float(count)
 
 
 def _moment(at: str) -> float:
@@ -127,18 +170,23 @@ def read_status(root: Path) -> Status:
     for stage, path in paths.items():
         for line in scan_settled(path, on_damage=on_damage):
             folds[stage].take(line)
-    today: Counter[str] = Counter()
+    calls: dict[str, _Calls] = {}
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     for line in scan_settled(run.attempts_log, on_damage=on_damage):
         fold = folds["metadata" if line.stage == "metadata" else "image"]
         place = slot(line.index, line.tasks)
+        model = calls.get(line.model)
+        if model is None:
+            model = calls[line.model] = _Calls()
         if line.status == "start":
             fold.ledger.started(place, line.attempt)
-            today[line.model] += line.generated_at.startswith(day)
+            model.requests += 1
+            model.today += line.generated_at.startswith(day)
+            model.at.append(line.generated_at)
         else:
             fold.ledger.rejected(place, line.attempt)
             fold.rejected += 1
-            today[line.model] -= line.generated_at.startswith(day)
+            model.rejected += 1
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))
@@ -155,7 +203,7 @@ def read_status(root: Path) -> Status:
         metadata=_stage(folds["metadata"], described),
         cost_usd=round(images.cost_usd + texts.cost_usd, 6),
         budget_usd=manifest.config.get("budget", {}).get("usd"),
-        requests_today={model: n for model, n in today.items() if n},
+        models={name: _model(made, _limit(manifest, name)) for name, made in calls.items()},
         first_at=min((str(fold.first_at) for fold in marks), default=None),
         last_at=max((str(fold.last_at) for fold in marks), default=None),
         damaged_lines=damaged,
@@ -169,7 +217,7 @@ def _wants_metadata(fold: _Fold, run: RunDir) -> bool:
 def _stage(fold: _Fold, asked: int) -> StageStatus:
     ledger = fold.ledger
     settled = ledger.ok + ledger.refused + ledger.failed
-    pending, rate = max(0, asked - settled), fold.per_minute()
+    pending, rate = max(0, asked - settled), rate_per_minute(fold.settled_at)
     return StageStatus(
         asked=asked,
         ok=ledger.ok,
