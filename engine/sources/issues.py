@@ -202,7 +202,8 @@ THEMES: Final = (
 _WHAT: Final = r"(?P<what>[a-z][\w' -]{3,60}?)"
 _ENDS: Final = r"(?=\s+(?:garnering|drawing|getting|pushes|in|at|after|with|and has)\b|[.,;!?]|$)"
 _ABOUT: Final = re.compile(
-    r"\b(?:protest(?:ing)?|over(?! an? | about | several | \d)|around issues of|focus on|regarding"
+    r"\b(?:protest(?:ing)?(?! (?:over|against|about|for|in|at|march|of|on)\b)|over(?! an? | about | several | \d)"
+    r"|against|around issues of|focus on|regarding"
     rf"|messaging (?:for|about)(?: an?)?)\s+{_WHAT}{_ENDS}",
     re.IGNORECASE,
 )
