@@ -95,6 +95,8 @@ async def open_gemini(
         )
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise ConfigError(f"base URL {base_url!r}: must begin with http:// or https://")
+    if backend == "vertex" and (project or location):
+        api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
     provider = GeminiProvider(
         api_key=api_key.strip() if api_key else None,

@@ -162,7 +162,13 @@ async def test_vertex_templates_carry_a_fresh_token_every_minute(
     script = far_side.says(far_side.http(far_side.answer(far_side.picture_part())))
     async with (
         far_side.serve(script) as server,
-        open_gemini(backend="vertex", project="project-1", location="global", base_url=server.url) as provider,
+        open_gemini(
+            backend="vertex",
+            api_key="a-developer-key",
+            project="project-1",
+            location="global",
+            base_url=server.url,
+        ) as provider,
     ):
         await provider.call(PICTURE)
         await provider.call(PICTURE)
