@@ -12,7 +12,6 @@ from functools import lru_cache
 _VOWEL_SOUND = re.compile(r"(?:[aeio]|u(?!ni|s[aeiu]|ti|k|eu)|hono|hones|hour|heir|(?:8|11|18)\b)", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"(?:eu|one\b|once\b|ewe)", re.IGNORECASE)
 _LETTER_BY_LETTER = re.compile(r"[A-Z]{2,}\b")
-_SPACES = re.compile(r"\s+")
 
 
 def article(phrase: str) -> str:
@@ -117,5 +116,5 @@ def first_of(texts: Iterable[str]) -> str:
 
 
 def readable(key: str) -> str:
-    """A configured name as words: "urban_city_center" reads "urban city center"."""
-    return _SPACES.sub(" ", key.replace("_", " ")).strip()
+    """A configured name as words: "urban_city_center" reads "urban city center"; nothing invisible stays."""
+    return " ".join("".join(c if c.isprintable() else " " for c in key.replace("_", " ")).split())

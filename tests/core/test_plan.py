@@ -317,6 +317,12 @@ def test_in_mode_images_pictures_go_along_and_the_text_says_what_for() -> None:
     assert "attached" not in text_only.text
 
 
+def test_names_with_invisible_characters_lose_them() -> None:
+    for text in texts(plan({"themes": ["vi\u202egils\n\nnow"], "settings": ["old\x00mill\u200b"]}), 5):
+        assert text.isprintable()
+        assert "at an old mill" in text
+
+
 def test_the_fingerprint_knows_what_prompts_depend_on() -> None:
     base = plan().fingerprint
     assert base == plan().fingerprint
