@@ -1,0 +1,188 @@
+"""Documentation that cannot drift: commands run, links lead somewhere, keys exist, prices are the real ones."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.cli.main import COMMANDS, call, parser_for
+from engine.runtime.estimate import estimate
+from engine.settings import keys, load
+from engine.settings.environment import ENV_FILES
+from engine.simulator import Simulator
+from schemas.models import MODELS, PRICES_AS_OF
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(p for p in (ROOT / "docs").glob("*.md") if p.name != "review.md")])
+SERVERS = {"review", "simulate"}
+"""Commands that do not end by themselves; their arguments are parsed only."""
+
+
+ORIGINAL = """
+num_images batch_size resolution model aspect_ratio enable_checkpoints checkpoint_file prompts.*
+num_comments_per_image include_hashtags include_emojis num_caption_variations label_categories
+requests_per_minute requests_per_day enable_exponential_backoff initial_retry_delay max_retries
+backoff_multiplier num_samples focus_themes demographic_categories num_profiles max_reference_images
+max_descriptions save_intermediate image_format metadata_format export_csv_summaries date_organized output_dir
+images_dir metadata_dir validation.* logging.* GOOGLE_API_KEY PROJECT_ID REGION ATROPIA_DATA_URL
+WORLDBANK_DATA_URL OUTPUT_DIR RAW_DATA_DIR QA_DIR LOG_LEVEL LOG_FILE estimate_cost setup_logging
+get_output_path get_data_path PromptBuilder PromptTemplate validate_prompt build_batch_prompts
+get_prompt_preview DataCombiner FLUX generation_log.json get_summary check_completeness load_image
+load_metadata raw_labels
+"""
+"""Names of the original that its users look for."""
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The groundswell commands of a page's shell blocks, in order, without comments."""
+    found: list[list[str]] = []
+    for block in re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0].removeprefix(".venv/bin/") == "groundswell":
+                found.append(words[1:])
+    return found
+
+
+def in_text(page: Path) -> Iterator[list[str]]:
+    """The groundswell commands that a page mentions in running text, such as `groundswell qa DIR`."""
+    for code in re.findall(r"(?<!`)`groundswell ([^`]+)`(?!`)", page.read_text(encoding="utf-8")):
+        yield shlex.split(code.replace("\n", " "))
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator.in_thread(picture="tiny") as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as a reader of the documentation has it, with a key that a server accepts and a finished run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOOGLE_API_KEY", "a-key-of-the-documentation-tests")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", simulator.base_url)
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "A bicycle leans against a red wall.", "id": "bicycle-1"}\n')
+    assert call(["run", "--images", "3", "--out", "data/generated", "--quiet"]) == 0
+    return tmp_path
+
+
+def small(words: list[str]) -> list[str]:
+    """The same command for fewer images, so that the test is quick; nothing else is changed."""
+    if words[0] not in {"run", "demo"}:
+        return words
+    told = list(words)
+    if "--images" in told:
+        at = told.index("--images") + 1
+        told[at] = str(min(int(told[at]), 5))
+    elif "--prompts" not in told:
+        told += ["--images", "4"]
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_of_a_page_works(page: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if page.name == "from-the-original.md":
+        (project / "config").mkdir()
+        config = "generation: {model: black-forest-labs/FLUX.1-schnell, batch_size: 10}\n"
+        (project / "config/generation_config.yaml").write_text(config)
+    for words in commands(page):
+        if words[0] in SERVERS:
+            parser_for(words[0]).parse_args(words)
+            continue
+        code = call(small(words))
+        said = capsys.readouterr()
+        # Tiny pictures of the simulator are findings of QA; that is QA's answer, not a broken command.
+        allowed = {0, 3} if words[0] == "qa" else {0}
+        assert code in allowed, f"groundswell {' '.join(words)}: {code}\n{said.out}\n{said.err}"
+
+
+def test_pages_have_commands_to_run() -> None:
+    assert sum(len(commands(page)) for page in PAGES) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_in_running_text_exist_with_their_options(page: Path) -> None:
+    for words in in_text(page):
+        assert words[0] in COMMANDS, words
+        parser = parser_for(words[0])
+        options = set(_options(parser, words[0]))
+        for word in words[1:]:
+            if word.startswith("--"):
+                assert word.split("=")[0] in options, f"{page.name}: groundswell {' '.join(words)}"
+
+
+def _options(parser: argparse.ArgumentParser, command: str) -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices[command]._actions:
+                yield from inner.option_strings
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_yaml_of_a_page_is_a_sound_configuration(page: Path, tmp_path: Path) -> None:
+    for n, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)):
+        path = tmp_path / f"{n}.yaml"
+        path.write_text(block)
+        load(path, today=PRICES_AS_OF)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_keys_named_in_a_page_exist(page: Path) -> None:
+    known = {".".join(path) for path, _ in keys.fields()}
+    sections = {key.split(".")[0] for key in known}
+    endings = (".py", ".md", ".yaml", ".json", ".jsonl", ".csv", ".parquet", ".html")
+    for code in re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?::[^`]*)?`", page.read_text(encoding="utf-8")):
+        if code.split(".")[0] in sections and not code.endswith(endings):
+            assert any(k == code or k.startswith(code + ".") for k in known), f"{page.name}: {code}"
+
+
+def test_the_price_table_is_what_estimate_says() -> None:
+    rows = {}
+    for m in estimate(load({}, today=PRICES_AS_OF).config, today=PRICES_AS_OF).models:
+        rows.setdefault((m.model, m.resolution or "metadata"), {})[m.mode] = m.usd_per_image
+    table = "| model | size | interactive | batch |\n|---|---|---:|---:|\n" + "".join(
+        f"| {model} | {size} | {p['standard']:.4f} | {p['batch']:.4f} |\n" for (model, size), p in rows.items()
+    )
+    text = (ROOT / "docs/costs-and-limits.md").read_text(encoding="utf-8")
+    written = text.split("checks this table -->\n")[1].split("<!-- end of costs")[0]
+    assert written == table
+    assert f"Prices as of {PRICES_AS_OF}" in text
+
+
+def test_every_key_of_the_original_has_its_row() -> None:
+    text = (ROOT / "docs/from-the-original.md").read_text(encoding="utf-8")
+    assert [name for name in re.findall(r"\S+", ORIGINAL) if name not in text] == []
+
+
+def test_env_files_and_names_are_documented() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    for name in (*ENV_FILES, "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_CLOUD_PROJECT"):
+        assert name in text
+
+
+def test_models_in_the_documentation_are_known() -> None:
+    for page in PAGES:
+        for name in re.findall(r"gemini-[a-z0-9.-]*[a-z0-9]", page.read_text(encoding="utf-8")):
+            assert name in MODELS or name.startswith("gemini-9"), f"{page.name}: {name}"
+
+
+def test_the_citation_credits_the_original() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert "10.5281/zenodo.18407373" in {r["doi"] for r in cited["references"]}
