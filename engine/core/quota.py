@@ -104,6 +104,15 @@ class Quota:
             return math.inf
         return max(self.gate_until, self.requests.free_at, self.images.free_at, self.tokens.free_at, self.usd.free_at)
 
+    def paid_off_at(self) -> float:
+        """The moment at which everything spent so far is paid off."""
+        return max(self.requests.free_at, self.images.free_at, self.tokens.free_at, self.usd.free_at)
+
+    def hold_until(self, moment: float) -> None:
+        """Let no call leave before `moment`, and none catch up afterwards on time before it."""
+        for pace in (self.requests, self.images, self.tokens, self.usd):
+            pace.free_at = max(pace.free_at, moment)
+
     def reserve(self, ask: Ask, now: float) -> Grant:
         """Take a call's share of every dimension. Only when `earliest` is not after `now`."""
         tokens = ask.tokens * self.tokens_factor

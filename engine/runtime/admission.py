@@ -33,6 +33,7 @@ from engine.core.pacific import ZONE, day_bounds
 from engine.core.quota import Quota
 from engine.errors import EngineError, ProviderError
 from engine.observe.events import Event, Notice
+from engine.runtime.lease import Lease
 from schemas.config import Limits
 from schemas.outcome import ErrorKind
 
@@ -45,6 +46,9 @@ DAY_JITTER_S = 30.0
 """After midnight Pacific, so much later at most the day turns for us; clocks differ."""
 DAY_GRACE_S = 300.0
 """A daily refusal so shortly after midnight is the far side's clock, not a used-up day."""
+LEASE_LATE_S = 0.5
+"""A lease is not used later than this after its stretch: others have theirs then."""
+LEASE_BUSY_S = 0.003
 STARVED_S = 900.0
 """A model that only ever refuses for so long is given up."""
 SAME_INVALID_MAX = 5
@@ -92,7 +96,20 @@ class _Ticket:
 class _Line:
     """One model: its quota, its breaker, and those who wait, in order."""
 
-    __slots__ = ("breaker", "day_opens_at", "holds", "probing", "quota", "said", "sleeps_until", "stopped", "tickets")
+    __slots__ = (
+        "breaker",
+        "day_opens_at",
+        "holds",
+        "leased",
+        "leased_from",
+        "leased_until",
+        "probing",
+        "quota",
+        "said",
+        "sleeps_until",
+        "stopped",
+        "tickets",
+    )
 
     def __init__(self, quota: Quota, breaker: Breaker) -> None:
         self.quota = quota
@@ -106,6 +123,9 @@ class _Line:
         self.holds: dict[int, float] = {}
         """Money held per grant in flight."""
         self.said = ""
+        self.leased = 0
+        """Calls left of the current lease, which runs between these two moments."""
+        self.leased_from = self.leased_until = -math.inf
 
     def wake(self) -> None:
         """Have the head of the line look again."""
@@ -118,7 +138,8 @@ class Admission:
 
     `wall` (Unix time) serves the Pacific day only; pacing runs on `anyio.current_time()`. `past` are
     the calls of earlier sessions, `spent_usd` the money of the whole run so far, `share` a part of
-    every limit. `wait_for_day` False raises `Stopped` instead of waiting for midnight Pacific.
+    every limit; `lease` shares the whole of them with other processes. `wait_for_day` False raises
+    `Stopped` instead of waiting for midnight Pacific.
     `give_up_s`: how long a far side may be down before the run ends; `give_up_unseen_s` the same
     while it never answered well.
     """
@@ -135,6 +156,7 @@ class Admission:
         share: float = 1.0,
         give_up_s: float = 900.0,
         give_up_unseen_s: float = 60.0,
+        lease: Lease | None = None,
         on_event: Callable[[Event], None] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -148,6 +170,7 @@ class Admission:
         self._wait_for_day = wait_for_day
         self._give_up_s = give_up_s
         self._give_up_unseen_s = give_up_unseen_s
+        self._lease = lease
         self._on_event = on_event
         self._jitter = jitter
         self._zone = ZoneInfo(ZONE)
@@ -199,6 +222,8 @@ class Admission:
         self._judge(line, grant, feedback.error, now)
         if line.quota.epoch != before and feedback.error is not None:
             self._tell_gate(line, feedback.error, now)
+            if self._lease is not None:
+                self._lease.shut(line.quota.model, self._wall() + line.quota.gate_until - now)
         if line.tickets and (line.sleeps_until == math.inf or line.quota.earliest(now) < line.sleeps_until):
             line.wake()
         if self._purse.budget_usd is not None:
@@ -269,6 +294,8 @@ class Admission:
             )
             raise line.stopped
         earliest = quota.earliest(now)
+        if self._lease is not None and earliest <= now:
+            earliest = self._leased(line, ask, now, wall)
         if earliest > now:
             return earliest
         hold = self._purse.hold_for(ask.model, ask.usd)
@@ -282,8 +309,39 @@ class Admission:
             line.holds[id(grant)] = hold
         if breaker.open:
             grant.probe = line.probing = True
+        line.leased -= 1
         line.sleeps_until = math.inf
         return grant
+
+    def _leased(self, line: _Line, ask: Ask, now: float, wall: float) -> float:
+        """From when the lease allows the next call, taking a new one when the last is used up."""
+        assert self._lease is not None
+        if line.leased <= 0 or now > line.leased_until + LEASE_LATE_S:
+            quota = line.quota
+            spacing_s = quota.spacing_s(ask, now)
+            # Debits that came in after the stretch had ended are everybody's to wait for.
+            owed_s = max(0.0, quota.paid_off_at() - max(now, line.leased_until))
+            stretch = self._lease.take(
+                quota.model,
+                wall,
+                spacing_s=spacing_s,
+                owed_s=owed_s,
+                day=self._day_start,
+                day_used=quota.day_used,
+                unused=max(0, line.leased),
+                day_max=quota.day_max,
+            )
+            if stretch is None:
+                return now + LEASE_BUSY_S
+            quota.day_used = max(quota.day_used, stretch.day_used)
+            if not stretch.calls:
+                quota.day_used = max(quota.day_used, quota.day_max or 0)
+                return now + LEASE_BUSY_S  # the day is full: the next look says so
+            line.leased = stretch.calls
+            quota.hold_until(now + (stretch.start - wall))
+            line.leased_from = now + (stretch.start - wall)
+            line.leased_until = line.leased_from + stretch.calls * spacing_s
+        return line.leased_from
 
     def _line(self, model: str) -> _Line:
         line = self._lines.get(model)
