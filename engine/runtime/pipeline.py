@@ -33,9 +33,12 @@ from engine.runtime.summary import Counts, Summary
 from engine.stages import image as image_stage
 from engine.stages import metadata as metadata_stage
 from engine.store import (
+    DISK,
     PICTURE_THREADS,
     BadPicture,
+    Fs,
     Offload,
+    Reserve,
     RunDir,
     RunLock,
     check_handles,
@@ -268,9 +271,13 @@ async def open_run(
             jitter=rng.random,
         )
         durability = resolved.output.durability
+        groups = len(metadata_stage.task_groups(resolved.metadata))
+        described = _settled(opened.ledgers["metadata"]) >= groups * images.ok or "metadata" not in wanted
+        reserve = None if missing == 0 and described else stack.enter_context(Reserve(run))
+        disk: Fs = DISK if reserve is None else reserve
         logs = {
             path: await stack.enter_async_context(
-                open_writer(path, durability=durability, offload=_log_offload(offload))
+                open_writer(path, durability=durability, offload=_log_offload(offload), fs=disk)
             )
             for path in (run.attempts_log, run.images_log, run.metadata_log)
         }
@@ -283,9 +290,9 @@ async def open_run(
             wall=wall,
             emit=emit,
             deliver=_nobody,
+            full=lambda: reserve.refusal() if reserve is not None and reserve.spent else None,
             workers_max=min(WORKERS_MAX, resolved.rate_limiting.max_in_flight or WORKERS_MAX),
         )
-        groups = len(metadata_stage.task_groups(resolved.metadata))
         asked: dict[Stage, int] = {"image": chosen.count}
         if "metadata" in wanted:
             asked["metadata"] = chosen.count * groups
@@ -294,7 +301,7 @@ async def open_run(
         context.deliver = the_run.deliver
         notes = await recovering.settle_doubts(opened, resolved, chosen, logs, context, offload)
         growth = _Growth()
-        kits = _kits(run, resolved, opened, logs[run.images_log], logs[run.metadata_log], offload, growth)
+        kits = _kits(run, resolved, opened, logs[run.images_log], logs[run.metadata_log], offload, disk, growth)
         feeds: dict[Stage, AsyncGenerator[Work]] = {
             "image": image_work(resolved, chosen, images),
             "metadata": metadata_work(
@@ -368,7 +375,14 @@ class _Growth:
 
 
 def _kits(
-    run: RunDir, config: RunConfig, opened: Opened, images: Any, metadata: Any, offload: Offload, growth: _Growth
+    run: RunDir,
+    config: RunConfig,
+    opened: Opened,
+    images: Any,
+    metadata: Any,
+    offload: Offload,
+    fs: Fs,
+    growth: _Growth,
 ) -> dict[Stage, Kit]:
     durability = config.output.durability
 
@@ -378,7 +392,7 @@ def _kits(
             raise ProviderError(ErrorKind.NO_PICTURE, "the answer holds no picture", usage=response.usage)
         try:
             asset = await save_picture(
-                run, job.index, job.image_id, picture.data, durability=durability, offload=offload
+                run, job.index, job.image_id, picture.data, durability=durability, offload=offload, fs=fs
             )
         except BadPicture as bad:
             raise ProviderError(

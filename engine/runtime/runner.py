@@ -87,6 +87,8 @@ class Context:
     emit: Callable[[Event], None]
     deliver: Callable[[Record], Awaitable[None]]
     workers_max: int
+    full: Callable[[], StoreError | None] = lambda: None
+    """Says when the disk was found full and only the reserve saved what was under way."""
     stopped_by: str | None = None
     error: BaseException | None = None
 
@@ -225,6 +227,8 @@ class StageRun:
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
                 record = await self._ended(work, start, error, response, answer, usage, cost, latency_s)
+            if (refusal := context.full()) is not None:
+                context.stop("disk", refusal)
             if record is not None and record.final:
                 await context.deliver(record)
         except StoreError as broken:

@@ -31,7 +31,8 @@ def image() -> ImageRecord:
     return ImageRecord(
         job="j", status="ok", stage="image", image_id="a", index=1, attempt=1, final=True, generated_at="", latency_s=0,
         model="m", usage=Usage(), cost_usd=None, prompt='Ignore "this"',
-        source_data={"atropia": {"theme": "elections"}}, style=None, complexity=None, aspect_ratio=None, resolution=None, asset=asset,
+        source_data={"atropia": {"theme": "elections"}}, style=None, complexity=None, aspect_ratio=None,
+        resolution=None, asset=asset,
     )  # fmt: skip
 
 
