@@ -9,7 +9,9 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff]"
 )
 """Characters that HTML forbids, and those that turn or hide text."""
-_VOID = frozenset({"img", "br", "meta", "hr", "path", "rect", "line", "circle", "wbr"})
+_VOID = frozenset({"img", "br", "meta", "hr", "wbr"})
+_CLOSED = frozenset({"path", "rect", "line", "circle"})
+"""SVG elements without content: these must be closed, or what follows is taken to be inside them."""
 
 
 class Safe(str):
@@ -38,6 +40,8 @@ def tag(element: str, /, *children: object, **attributes: object) -> Safe:
         for key, value in attributes.items()
         if value is not None and value is not False
     ]
+    if element in _CLOSED:
+        return Safe(f"<{element}{''.join(told)}/>")
     head = f"<{element}{''.join(told)}>"
     return Safe(head if element in _VOID else f"{head}{join(*children)}</{element}>")
 

@@ -164,11 +164,13 @@ def _findings(report: QAReport) -> Safe:
             tag("td", tag("span", FLAGS[name].severity, cls=f"badge {FLAGS[name].severity}")),
             tag("td", FLAGS[name].title),
             tag("td", number(count), cls="num"),
-            tag("td", FLAGS[name].meaning, cls="quiet"),
+            tag("td", FLAGS[name].meaning, cls="quiet wide"),
         )
         for name, count in report.flags.items()
     ]
-    head = tag("tr", tag("th", ""), tag("th", "Finding"), tag("th", "Count", cls="num"), tag("th", "Meaning"))
+    head = tag(
+        "tr", tag("th", ""), tag("th", "Finding"), tag("th", "Count", cls="num"), tag("th", "Meaning", cls="wide")
+    )
     return join(
         tag(
             "p", "An image or text can have several. images.parquet and answers.parquet beside this page name each one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -14,8 +15,9 @@ from engine.qa.report import Findings
 from engine.qa.thumbs import Album
 
 WORST_MAX, PER_FLAG_MAX = 36, 6
-CLUSTERS_MAX, MEMBERS_MAX = 14, 5
-PAIRS_MIN, PAIRS_MAX, PAIRS_SHARE = 10, 24, 0.05
+CLUSTERS_MAX, MEMBERS_MAX = 16, 5
+LARGEST_SHOWN, PER_KIND_MAX = 5, 4
+PAIRS_MIN, PAIRS_MAX, PAIRS_SHARE, PAIRS_OPEN = 10, 24, 0.05, 8
 THUMB_PX, PICTURE_PX = 200, 360
 _RANK = {"critical": 0, "warning": 1, "info": 2}
 
@@ -86,8 +88,9 @@ def duplicates_section(report: QAReport, f: Findings, album: Album) -> Safe:
         f"{number(method['confirmed'])} confirmed. {number(method['blank_set_aside'])} blank images were set aside.",
         cls="small quiet",
     )
-    clusters = f.duplicates.clusters.filter(pl.col("cluster") <= CLUSTERS_MAX)
-    rows = clusters.join(f.pictures.select("image_id", "path"), on="image_id", maintain_order="left")
+    rows = _some_clusters(f.duplicates.clusters, f.duplicates.pairs).join(
+        f.pictures.select("image_id", "path"), on="image_id", maintain_order="left"
+    )
     pairs = f.duplicates.pairs
     blocks: list[Safe] = []
     groups = [g for _, g in rows.group_by("cluster", maintain_order=True)]
@@ -111,7 +114,22 @@ def duplicates_section(report: QAReport, f: Findings, album: Album) -> Safe:
         )  # fmt: skip
     rest = d["clusters"] - len(groups)
     last = tag("p", f"{number(rest)} more clusters are in clusters.parquet.", cls="quiet") if rest > 0 else None
-    return join(told, how, *blocks, last)
+    return join(told, how, tag("div", *blocks, cls="clusters") if blocks else None, last)
+
+
+def _some_clusters(clusters: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The largest clusters, then some of each kind of pair: edited copies tell more than the hundredth same file."""
+    if not clusters.height:
+        return clusters
+    kinds = (
+        clusters.join(pairs.select(image_id="image_b", kind="kind", edit="edit"), on="image_id")
+        .group_by("cluster", maintain_order=True)
+        .agg(pl.col("kind").first(), pl.col("edit").first())
+    )
+    some = kinds.group_by("kind", "edit", maintain_order=True).head(PER_KIND_MAX)["cluster"].to_list()
+    largest = list(range(1, LARGEST_SHOWN + 1))
+    chosen = list(dict.fromkeys([*largest, *some]))[:CLUSTERS_MAX]
+    return clusters.filter(pl.col("cluster").is_in(chosen))
 
 
 def _few(expected: float) -> str:
@@ -170,13 +188,14 @@ def pairs_section(f: Findings, album: Album, seed: int) -> Safe | None:
     return join(
         tag("p", f"{len(shown)} images drawn at random (seed {seed}), each beside its prompt and its texts. Look for: "
                  "image quality, relevance to the theme, caption accuracy, fitting labels, believable comments."),
-        *shown,
+        *shown[:PAIRS_OPEN],
+        tag("details", tag("summary", f"{len(shown) - PAIRS_OPEN} more"), *shown[PAIRS_OPEN:])
+        if len(shown) > PAIRS_OPEN
+        else None,
     )  # fmt: skip
 
 
 def _digest(value: str) -> str:
-    import hashlib
-
     return hashlib.sha256(value.encode()).hexdigest()
 
 

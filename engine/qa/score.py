@@ -170,7 +170,7 @@ def actions(
     if texts:
         out.append(Action(
             priority="could", title="Read the texts with findings",
-            reason=f"{texts:,} findings in captions, labels and comments; the table findings.parquet names them all.",
+            reason=f"{texts:,} findings in captions, labels and comments; answers.parquet names them all.",
             command=f"groundswell review {directory}",
         ))  # fmt: skip
     for row in bias.get("representation", ()):

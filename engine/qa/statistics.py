@@ -44,11 +44,12 @@ def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
     frame = answered(tables, "labels").filter(pl.col("labels").is_not_null())
     out: dict[str, Any] = {}
     for category in config.metadata.label_categories:
-        value = normal_label(pl.col("label").struct.field(slug(category)))
-        # A list ("primary_subjects") counts once for each entry.
+        # A list ("primary_subjects", here as JSON text) counts once for each entry.
+        parts = pl.col("label").struct.field(slug(category)).str.replace_all(r'"\s*,\s*"', "\x1f")
         entries = (
-            frame.select(v=value.str.strip_chars('[]"').str.split('","'))
+            frame.select(v=parts.str.strip_chars('[]"').str.split("\x1f"))
             .explode("v")
+            .select(v=normal_label(pl.col("v")))
             .filter(pl.col("v").str.len_chars() > 0)
             .group_by("v")
             .len()
