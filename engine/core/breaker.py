@@ -27,6 +27,7 @@ class Breaker:
 
     __slots__ = (
         "_failures_from",
+        "_overloaded",
         "_pauses",
         "_succeeded",
         "failures",
@@ -40,7 +41,7 @@ class Breaker:
         self.give_up_s = give_up_s
         """From the first failure in a row until the run stops."""
         self.give_up_unseen_s = give_up_unseen_s
-        """The same, while nothing has ever succeeded."""
+        """The same, while nothing has ever succeeded, unless the far side says that it is only overloaded."""
         self.failures = 0
         """Failures in a row."""
         self.last = ""
@@ -49,6 +50,7 @@ class Breaker:
         self._failures_from = 0.0
         self._pauses = 0
         self._succeeded = False
+        self._overloaded = False
 
     @property
     def open(self) -> bool:
@@ -59,7 +61,8 @@ class Breaker:
         """When the run stops if nothing succeeds before; infinite while closed."""
         if not self.open:
             return math.inf
-        return self._failures_from + (self.give_up_s if self._succeeded else self.give_up_unseen_s)
+        patient = self._succeeded or self._overloaded
+        return self._failures_from + (self.give_up_s if patient else self.give_up_unseen_s)
 
     def succeeded(self) -> Literal["closed", None]:
         """The far side answered; `closed` if it had counted as down."""
@@ -70,12 +73,15 @@ class Breaker:
         self.until = -math.inf
         return "closed" if was_open else None
 
-    def failed(self, message: str, now: float, jitter: float, *, probe: bool) -> Literal["opened", None]:
+    def failed(
+        self, kind: ErrorKind, message: str, now: float, jitter: float, *, probe: bool
+    ) -> Literal["opened", None]:
         """A call failed in a way that speaks of the far side; `opened` if a pause begins with it."""
         if not self.failures:
             self._failures_from = now
         self.failures += 1
         self.last = message
+        self._overloaded = kind is ErrorKind.OVERLOADED
         if self.open and not probe:
             return None  # was in flight when the breaker opened
         if self.failures < self.TRIP and not self.open:

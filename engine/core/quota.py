@@ -205,7 +205,7 @@ class Quota:
         if error.kind is ErrorKind.OVERLOADED:
             self.overloaded += OVERLOAD_WEIGHT * (1.0 - self.overloaded)
             bearable = OVERLOAD_PART_429 if error.http_status == 429 else OVERLOAD_PART
-            if self.overloaded < bearable and error.retry_after_s is None:
+            if self.overloaded < bearable:
                 return
         if grant.epoch != self.epoch:
             return

@@ -139,23 +139,21 @@ def decide(
     if rule.then == "requeue":
         if turned_away >= policy.turned_away_max:
             return Settle(rule.status)
-        # What a quota turned away goes when admission lets it; what met a far side in trouble also
-        # spreads out in time by itself, so that one unlucky job is no hammer.
-        spread_s = _backoff_s(policy, turned_away + 1) * jitter if kind in SPREAD else 0.0
-        return Requeue(now + spread_s)
+        if kind not in SPREAD:
+            return Requeue(now)
+        # What met a far side in trouble waits by itself, too, so that one unlucky job is no hammer.
+        return Requeue(now + _wait_s(policy, turned_away + 1, retry_after_s, jitter))
     tries_max = policy.tries_max if rule.tries_max is None else min(rule.tries_max, policy.tries_max)
     if rule.then == "settle" or attempt >= tries_max:
         return Settle(rule.status)
-    wait_s = _backoff_s(policy, attempt) * jitter
-    if retry_after_s is not None:
-        wait_s = max(wait_s, min(retry_after_s, RETRY_AFTER_S_MAX))
-    return Retry(now + wait_s)
+    return Retry(now + _wait_s(policy, attempt, retry_after_s, jitter))
 
 
-def _backoff_s(policy: RetryPolicy, failures: int) -> float:
-    """The longest wait after so many failures in a row, before jitter."""
+def _wait_s(policy: RetryPolicy, failures: int, retry_after_s: float | None, jitter: float) -> float:
+    """Full jitter up to a bound that grows with the failures in a row; never before the moment that was named."""
     growth = policy.multiplier ** min(failures - 1, 64) if policy.exponential else 1.0
-    return min(DELAY_S_MAX, policy.delay_s * growth)
+    wait_s = min(DELAY_S_MAX, policy.delay_s * growth) * jitter
+    return wait_s if retry_after_s is None else max(wait_s, min(retry_after_s, RETRY_AFTER_S_MAX))
 
 
 class RetryBudget:

@@ -385,8 +385,8 @@ class Admission:
         if grant.probe:
             line.probing = False
         kind = None if error is None else error.kind
-        if error is not None and kind in DOWN:
-            if line.breaker.failed(error.message, now, self._jitter(), probe=grant.probe):
+        if error is not None and error.kind in DOWN:
+            if line.breaker.failed(error.kind, error.message, now, self._jitter(), probe=grant.probe):
                 self._notice(
                     "warning",
                     f"{line.quota.model} does not answer ({error.message}); next try in "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from engine.core.breaker import Breaker
+from schemas.outcome import ErrorKind
 
 
 def fail(breaker: Breaker, now: float, times: int = 1, *, probe: bool = False) -> None:
     for _ in range(times):
-        breaker.failed("connection refused", now, 0.5, probe=probe)
+        breaker.failed(ErrorKind.CONNECT, "connection refused", now, 0.5, probe=probe)
 
 
 def test_single_failures_between_successes_never_pause() -> None:
@@ -54,3 +55,10 @@ def test_it_gives_up_early_when_nothing_ever_answered_and_late_in_an_outage() ->
         fail(breaker, 10.0, 5)
     assert unseen.gives_up_at() == 70.0
     assert seen.gives_up_at() == 910.0
+
+
+def test_a_far_side_that_says_it_is_overloaded_is_given_more_time() -> None:
+    breaker = Breaker()
+    for _ in range(5):
+        breaker.failed(ErrorKind.OVERLOADED, "overloaded", 10.0, 0.5, probe=False)
+    assert breaker.gives_up_at() == 910.0
