@@ -257,7 +257,11 @@ def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[f
     share, square = successes / trials, z * z
     middle = (share + square / (2 * trials)) / (1 + square / trials)
     half = z / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # The ends are exact where the formula is; rounding must not leave a share outside its own interval.
+    return (
+        0.0 if successes == 0 else max(0.0, middle - half),
+        1.0 if successes == trials else min(1.0, middle + half),
+    )
 
 
 def cohen_kappa(pairs: Iterable[tuple[str, str]]) -> float | None:

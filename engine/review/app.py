@@ -16,9 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engine.errors import StoreError
-from engine.review.board import Board, Judged, QueueGone, Refused
+from engine.review.board import Board
 from engine.review.catalogue import NoSuchImage
 from engine.review.guard import Guard
+from engine.review.messages import Judged, QueueGone, Refused
 from engine.review.pictures import PictureMissing, Pictures
 from engine.review.queue import Filter
 

@@ -12,142 +12,24 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from msgspec import Meta, Struct, structs
+from msgspec import structs
 
-from engine.core.reviews import (
-    QUESTIONS,
-    Agreement,
-    Corrections,
-    Decision,
-    Drawn,
-    Grade,
-    Id,
-    Name,
-    Question,
-    Rate,
-    Text,
-    acceptance,
-    agreement,
-    grades,
-)
+from engine.core.reviews import QUESTIONS, Decision, acceptance, agreement, grades
 from engine.review.catalogue import Catalogue, NoSuchImage
 from engine.review.decisions import ReviewLog, moment_after
-from engine.review.findings import Finding, Findings, read_findings
+from engine.review.findings import Findings, read_findings
+from engine.review.messages import TAGS, Card, Judged, Queue, QueueGone, Refused, Shown, Summary, TwinCard
 from engine.review.queue import Filter, sample_size, stratified_sample
 from schemas.outcome import Asset
 
-__all__ = ["TAGS", "Board", "Card", "Judged", "Queue", "QueueGone", "Refused", "Shown"]
+__all__ = ["Board"]
 
-TAGS = ("artefacts", "anatomy", "garbled text", "off theme", "stereotype", "unsafe", "duplicate", "low detail")
-"""What is often wrong with a synthetic image; reviewers may add their own words."""
 QUEUES_MAX = 32
 """Snapshots of queues kept; the page asks again when its own has been dropped."""
 PAGE_IMAGES_MAX = 500
 FACET_VALUES_MAX = 60
-
-
-class QueueGone(LookupError):
-    """The snapshot was dropped; ask for the queue again."""
-
-
-class Refused(ValueError):
-    """A decision that cannot be taken. `str()` is what the reviewer reads."""
-
-
-class Judged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decision as the page sends it; the server adds what it knows better."""
-
-    id: Id
-    status: Literal["accept", "reject", "unsure", "undo"]
-    image_id: str
-    reviewer: Name
-    undoes: Id | None = None
-    ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
-    drawn: Drawn = "all"
-    version: Annotated[str, Meta(max_length=64)] = ""
-    """Of the picture that was looked at, as `Card.version` says it."""
-    answers: dict[Question, Grade] = {}
-    tags: Annotated[tuple[Name, ...], Meta(max_length=32)] = ()
-    corrections: Corrections | None = None
-    notes: Text = ""
-
-
-class Card(Struct, frozen=True, kw_only=True):
-    """An image in a list."""
-
-    id: str
-    index: int
-    theme: str
-    version: str
-    """Changes with the picture, so that a browser may keep it for ever."""
-    mine: str | None
-    """The asking reviewer's decision."""
-    flagged: bool
-
-
-class TwinCard(Card, frozen=True, kw_only=True):
-    """A near-duplicate of an image."""
-
-    kind: str
-    similarity_percent: float | None
-
-
-class Queue(Struct, frozen=True, kw_only=True):
-    """A snapshot of what a filter gave."""
-
-    queue: str
-    drawn: str
-    total: int
-    decided: int
-    """Of these, how many the asking reviewer has decided."""
-    start: int
-    """The first one that is undecided; 0 when none is."""
-    cards: list[Card]
-
-
-class Shown(Struct, frozen=True, kw_only=True):
-    """Everything the page shows about one image."""
-
-    id: str
-    index: int
-    job: str
-    version: str
-    asset: Asset
-    model: str
-    generated_at: str
-    prompt: str
-    theme: str
-    source_data: dict[str, Any]
-    style: str | None
-    complexity: str | None
-    aspect_ratio: str | None
-    resolution: str | None
-    caption: str | None
-    captions: tuple[str, ...]
-    labels: dict[str, Any] | None
-    comments: tuple[str, ...] | None
-    findings: tuple[Finding, ...]
-    duplicates: list[TwinCard]
-    mine: Decision | None
-    others: list[Decision]
-    """Other reviewers' decisions; in a blind review only after one's own."""
-
-
-class Summary(Struct, frozen=True, kw_only=True):
-    """Where the review stands."""
-
-    images: int
-    judged: int
-    mine: int
-    sample: Rate
-    everything: Rate
-    agreement: Agreement
-    by_theme: dict[str, Rate]
-    tags: dict[str, int]
-    grades: dict[Question, dict[Grade, int]]
-    damaged_lines: int
 
 
 class Board:
@@ -469,32 +351,35 @@ class Board:
 
     def summary(self, reviewer: str) -> Summary:
         """Progress, acceptance and agreement over all that was decided on the present pictures."""
+        held = self.catalogue
         with self._lock:
             self.log.refresh()
-            held = self.catalogue
             current = [
                 d
                 for d in self.log.fold.standing()
                 if d.image_id in held and d.sha256 in (None, held.sha256(held.position(d.image_id)))
             ]
-            themes: dict[str, list[Decision]] = {}
-            for d in current:
-                themes.setdefault(held.themes[held.position(d.image_id)], []).append(d)
-            agreed = agreement(current)
-            if self.blind:  # The list would tell what the other one said.
-                agreed = structs.replace(agreed, disputed=())
-            return Summary(
-                images=len(held),
-                judged=len({d.image_id for d in current}),
-                mine=sum(1 for d in current if d.reviewer == reviewer),
-                sample=acceptance(current, {"sample"}),
-                everything=acceptance(current),
-                agreement=agreed,
-                by_theme={t: acceptance(ds) for t, ds in sorted(themes.items())},
-                tags=dict(Counter(tag for d in current for tag in d.tags).most_common(20)),
-                grades=grades(current),
-                damaged_lines=len(self.log.damaged),
-            )
+            theme_of = {d.image_id: held.themes[held.position(d.image_id)] for d in current}
+            images, damaged = len(held), len(self.log.damaged)
+        # Counting a long review takes a second: not under the lock that decisions wait for.
+        themes: dict[str, list[Decision]] = {}
+        for d in current:
+            themes.setdefault(theme_of[d.image_id], []).append(d)
+        agreed = agreement(current)
+        if self.blind:  # The list would tell what the other one said.
+            agreed = structs.replace(agreed, disputed=())
+        return Summary(
+            images=images,
+            judged=len(theme_of),
+            mine=sum(1 for d in current if d.reviewer == reviewer),
+            sample=acceptance(current, {"sample"}),
+            everything=acceptance(current),
+            agreement=agreed,
+            by_theme={t: acceptance(ds) for t, ds in sorted(themes.items())},
+            tags=dict(Counter(tag for d in current for tag in d.tags).most_common(20)),
+            grades=grades(current),
+            damaged_lines=damaged,
+        )
 
 
 def _fits(statuses: set[str] | None, wanted: str) -> bool:

@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from engine.errors import ConfigError, StoreError
 from engine.review.app import static_file
-from engine.review.board import Board, Shown
+from engine.review.board import Board
+from engine.review.messages import Shown
 from engine.review.pictures import MIME_TYPES, PictureMissing, Pictures
 from engine.review.queue import Filter
 

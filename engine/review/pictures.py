@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import threading
 import warnings
 from contextlib import suppress
@@ -27,6 +28,20 @@ PIXELS_MAX = 50_000_000
 BYTES_MAX = 64 << 20
 DECODES_AT_ONCE = 2
 """A decode of 4K holds 50 MB; more at once would win nothing on a laptop."""
+
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    KeyError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow's decoders raise on bytes that are no whole picture."""
 
 
 class PictureMissing(LookupError):
@@ -112,5 +127,5 @@ def shrink(data: bytes, size_px: int) -> bytes:
                 out = io.BytesIO()
                 flat.save(out, "JPEG", quality=82, optimize=False)
                 return out.getvalue()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except BROKEN as error:
         raise PictureMissing(str(error)) from error

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from engine.review.board import Board, Judged, QueueGone, Refused
+from engine.review.board import Board
 from engine.review.catalogue import NoSuchImage
+from engine.review.messages import Judged, QueueGone, Refused
 from engine.review.queue import Filter, allocate, sample_size, stratified_sample
 from engine.review.server import open_board
 from schemas.record import ImageRecord, MetadataRecord, encode_line

@@ -32,7 +32,7 @@ const said = (text, tag = "span", properties = {}, ...more) => {
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(share < 0.1 || share > 0.9 ? 1 : 0)} %`);
-const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^-(0\.00)$/, "$1"));
 const plain = (name) => String(name).replaceAll("_", " ");
 const themeName = (theme) => (theme ? plain(theme) : "no theme");
 
@@ -706,12 +706,12 @@ async function undo() {
 
 function finished() {
   const box = $("#done");
-  box.replaceChildren(
+  box.replaceChildren(h("div", {},
     h("span", {}, `All ${state.queue.total} images decided.`),
     h("button", { type: "button", on: { click: () => perform("summary") } }, "Summary"),
     h("button", { type: "button", on: { click: () => perform("filter") } }, "Review others"),
     transport.keepsDecisions ? null : h("button", { type: "button", on: { click: () => perform("download") } }, "Download decisions"),
-  );
+  ));
   box.hidden = false;
   panel();
   verdict();
@@ -759,9 +759,13 @@ function duration(ms) {
   return minutes < 1 ? "under a minute" : minutes < 90 ? `${Math.round(minutes)} min` : `${(minutes / 60).toFixed(1)} h`;
 }
 
+/** The figure in the header. Asked for the more seldom the longer the server counts for it. */
 async function refreshAgreement() {
+  const began = performance.now();
+  if (began < refreshAgreement.notBefore) return;
   try {
     const summary = await transport.summary();
+    refreshAgreement.notBefore = performance.now() + 50 * (performance.now() - began);
     const agreed = summary?.agreement;
     $("#agreement").textContent = agreed?.images ? `agreement α ${two(agreed.alpha)} on ${agreed.images}` : "";
   } catch {
