@@ -36,8 +36,7 @@ from typing import Any
 OPERATIONS = ("create", "write", "sync", "rename", "sync_dir")
 IN_FLIGHT = 6
 
-SESSION = (
-    """
+SESSION = """
 import os, signal, sys, threading, anyio
 import engine
 from engine.store.fs import Disk
@@ -60,17 +59,18 @@ def deadly(original):
 if operation != "none":
     setattr(Disk, operation, deadly(getattr(Disk, operation)))
 if plant == "log-first":
-    Disk.rename = lambda self, source, target: None if target.parent.parent.name == "images" else os.rename(source, target)
-config = {"generation": {"num_images": int(images)}, "rate_limiting": {"max_in_flight": %d},
+    def rename(self, source, target):
+        if target.parent.parent.name != "images":
+            os.rename(source, target)
+    Disk.rename = rename
+config = {"generation": {"num_images": int(images)}, "rate_limiting": {"max_in_flight": IN_FLIGHT},
           "metadata": {"num_comments_per_image": 1}}
 summary = anyio.run(lambda: engine.run(config, out, base_url=url, api_key="k"))
 print(summary.exit_code, summary.images.ok, summary.metadata.ok)
-"""
-    % IN_FLIGHT
-)
+""".replace("IN_FLIGHT", str(IN_FLIGHT))
 
 
-class Broken(Exception):
+class BrokenPromise(Exception):
     """A promise that was not kept."""
 
 
@@ -96,16 +96,16 @@ def check(out: Path) -> int:
             )
             newest[line["job"]] = line
             if finals[line["job"]] > 1:
-                raise Broken(f"{line['image_id']} was settled twice in {log}.jsonl")
+                raise BrokenPromise(f"{line['image_id']} was settled twice in {log}.jsonl")
         if log == "images":
             for line in newest.values():
                 if line["status"] != "ok":
                     continue
                 path = out / line["asset"]["path"]
                 if not path.exists():
-                    raise Broken(f"{line['asset']['path']} is recorded and not there")
+                    raise BrokenPromise(f"{line['asset']['path']} is recorded and not there")
                 if hashlib.sha256(path.read_bytes()).hexdigest() != line["asset"]["sha256"]:
-                    raise Broken(f"{line['asset']['path']} is not what was recorded")
+                    raise BrokenPromise(f"{line['asset']['path']} is not what was recorded")
     started: dict[tuple[str, int], int] = Counter()
     for line in lines(out / "log/attempts.jsonl"):
         started[line["job"], line["attempt"]] += 1 if line["status"] == "start" else -1
@@ -182,7 +182,7 @@ def main() -> int:
                     size = marker.stat().st_size if marker.exists() else 0
                     while (marker.stat().st_size if marker.exists() else 0) <= size and process.poll() is None:
                         if time.monotonic() > at:
-                            raise Broken("a session made no progress in 30 s")
+                            raise BrokenPromise("a session made no progress in 30 s")
                         time.sleep(0.005)
                     time.sleep(rng.uniform(0.0, 0.25))
                     process.send_signal(signal.SIGKILL)
@@ -194,14 +194,14 @@ def main() -> int:
                 _, err = process.communicate(timeout=60)
                 kills += 1
                 if process.returncode not in (0, -signal.SIGKILL):
-                    raise Broken(f"a session ended with {process.returncode}: {err[-600:]}")
+                    raise BrokenPromise(f"a session ended with {process.returncode}: {err[-600:]}")
                 if process.returncode == 0:
                     told["ended before it was killed"] += 1
                 if not (out / "run.json").exists():
                     continue
                 doubts = check(out)
                 if doubts > 2 * IN_FLIGHT:
-                    raise Broken(f"{doubts} calls in doubt with {2 * IN_FLIGHT} in flight at most")
+                    raise BrokenPromise(f"{doubts} calls in doubt with {2 * IN_FLIGHT} in flight at most")
                 how, gone = tamper(out, rng)
                 lost += gone
                 told[f"tail: {how}"] += how != "nothing"
@@ -209,30 +209,30 @@ def main() -> int:
                     verify = [sys.executable, "-m", "engine", "verify", str(out), "--repair"]
                     mended = subprocess.run(verify, capture_output=True, text=True, check=False)
                     if mended.returncode != 0:
-                        raise Broken(
+                        raise BrokenPromise(
                             f"verify --repair ended with {mended.returncode}: {mended.stdout[-600:]}{mended.stderr[-600:]}"
                         )
                     repairs += 1
             last = session()
             answer, err = last.communicate(timeout=300)
             if last.returncode != 0 or answer.split() != ["0", str(args.images), str(args.images)]:
-                raise Broken(f"the run did not finish: {answer} {err[-600:]}")
+                raise BrokenPromise(f"the run did not finish: {answer} {err[-600:]}")
             check(out)
             calls = simulator.stats.calls
             again = session()
             again.communicate(timeout=60)
             if simulator.stats.calls != calls:
-                raise Broken("a finished run made a call")
+                raise BrokenPromise("a finished run made a call")
             verified = subprocess.run(
                 [sys.executable, "-m", "engine", "verify", str(out)], capture_output=True, text=True, check=False
             )
             if verified.returncode != 0:
-                raise Broken(f"verify: {verified.stdout[-600:]}")
+                raise BrokenPromise(f"verify: {verified.stdout[-600:]}")
             twice = simulator.stats.paid - 2 * args.images
             allowed = kills * 2 * IN_FLIGHT + lost + repairs
             if twice > allowed:
-                raise Broken(f"{twice} calls were paid twice; at most {allowed} were in doubt")
-        except Broken as broken:
+                raise BrokenPromise(f"{twice} calls were paid twice; at most {allowed} were in doubt")
+        except BrokenPromise as broken:
             print(f"BROKEN after {kills} kills (seed {args.seed}): {broken}")
             return 1
         print(
@@ -249,7 +249,7 @@ def main() -> int:
                     "what": dict(told),
                 },
                 indent=1,
-            )  # fmt: skip
+            )
         )
     return 0
 

@@ -40,7 +40,7 @@ async def main() -> None:
             )
             for part in response.candidates[0].content.parts:  # type: ignore[index, union-attr]
                 if part.inline_data:
-                    with open(out / f"{n}.img", "wb") as file:  # noqa: ASYNC230, PTH123
+                    with open(out / f"{n}.img", "wb") as file:  # noqa: ASYNC230
                         file.write(part.inline_data.data)  # type: ignore[arg-type]
                     records.append({"n": n, "prompt": PROMPT})
 

@@ -41,7 +41,8 @@ began = time.perf_counter()
 from engine.runtime.status import read_status
 assert read_status(Path(sys.argv[1])).images.ok >= int(sys.argv[2])
 use = resource.getrusage(resource.RUSAGE_SELF)
-print(f'{{"wall_s": {time.perf_counter() - began:.2f}, "cpu_s": {use.ru_utime + use.ru_stime:.2f}, "peak_mb": {use.ru_maxrss // 1024}}}')
+wall, cpu = time.perf_counter() - began, use.ru_utime + use.ru_stime
+print(f'{{"wall_s": {wall:.2f}, "cpu_s": {cpu:.2f}, "peak_mb": {use.ru_maxrss // 1024}}}')
 """
 
 
@@ -97,7 +98,7 @@ def fill(out: Path, records: int) -> None:
                         model=job.request.model,
                         cost_usd=0.0358,
                         tokens=200,
-                    )  # fmt: skip
+                    )
                 )
             )
 

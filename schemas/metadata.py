@@ -69,7 +69,9 @@ def _label_type(category: str) -> Any:
     if values is not None:
         return Literal[values]
     if category == "primary_subjects":
-        return Annotated[list[_Word], Field(min_length=1, max_length=4, description="main subjects, most important first")]
+        return Annotated[
+            list[_Word], Field(min_length=1, max_length=4, description="main subjects, most important first")
+        ]
     if slug(category) == "digital_text":
         return Annotated[_Word, Field(description="text that can be read in the picture, or none")]
     return Annotated[_Word, Field(description=f"{category}, in a few words")]
@@ -80,12 +82,17 @@ def _model(categories: tuple[str, ...], captions: int, comments: int, tasks: tup
     fields: dict[str, Any] = {}
     if "labels" in tasks:
         members = {slug(c): (_label_type(c), ...) for c in categories}
-        fields["labels"] = (create_model("Labels", __base__=_Answer, **members), ...)
+        fields["labels"] = (_create("Labels", members), ...)
     if "caption" in tasks:
         fields["captions"] = (Annotated[list[_Line], Field(min_length=captions, max_length=captions)], ...)
     if "comments" in tasks:
         fields["comments"] = (Annotated[list[_Line], Field(min_length=comments, max_length=comments)], ...)
-    return create_model("Answer", __base__=_Answer, **fields)
+    return _create("Answer", fields)
+
+
+def _create(name: str, fields: dict[str, Any]) -> type[BaseModel]:
+    # create_model takes the fields as keyword arguments, which no type checker can tell from its options.
+    return create_model(name, __base__=_Answer, **fields)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def answer_model(metadata: Metadata, tasks: Sequence[str]) -> type[BaseModel]:
