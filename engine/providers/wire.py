@@ -29,7 +29,9 @@ CONNECT_S_MAX = 30.0
 KEEPALIVE_S = 60.0
 NO_ROUNDING_S = 3600.0
 """aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
-TLS_READ_BYTES = 32 * 1024
+TLS_READ_BYTES_MIN = 32 * 1024
+TLS_READ_BYTES_ALL = 32 * 1024 * 1024
+"""What all TLS connections may read at a time, together: few read in large portions, thousands in small ones."""
 READ_BUFFER_BYTES = BODY_BYTES_MAX // 2
 """aiohttp stops reading at twice this, so that no body waits for room."""
 LOOK_S = 0.25
@@ -81,22 +83,22 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:
         del timeout
         connection = await super().connect(req, traces, self._bounded)
-        _slim(connection.transport)
+        _slim(connection.transport, max(TLS_READ_BYTES_MIN, TLS_READ_BYTES_ALL // (1 + len(self._acquired))))
         return connection
 
 
-def _slim(transport: asyncio.Transport | None) -> None:
-    """Makes a TLS connection read in small portions; without it, each one keeps half a megabyte for good.
+def _slim(transport: asyncio.Transport | None, size_bytes: int) -> None:
+    """Makes a TLS connection read in portions of this size at most.
 
-    asyncio's TLS reads 256 KiB at a time into a buffer of its own, which then lies twice in memory for
-    as long as the connection is open: 1.7 GB with 3,000 connections. It also allocates that much for every
-    16 KiB record that it decrypts. The size is an attribute of a class that is not public, so this is
-    done only where it is as expected, and only costs memory where it is not.
+    asyncio's TLS reads 256 KiB at a time into a buffer of its own, which then lies twice in memory for as
+    long as the connection is open: 1.7 GB with 3,000 connections. Small portions cost CPU, so a few
+    connections keep large ones. The size is an attribute of a class that is not public, so this is done
+    only where it is as expected, and only costs memory where it is not.
     """
     protocol: Any = getattr(transport, "_ssl_protocol", None)
-    if getattr(protocol, "max_size", 0) > TLS_READ_BYTES and hasattr(protocol, "_ssl_buffer_view"):
-        protocol.max_size = TLS_READ_BYTES
-        protocol._ssl_buffer = bytearray(TLS_READ_BYTES)
+    if getattr(protocol, "max_size", 0) > 1.5 * size_bytes and hasattr(protocol, "_ssl_buffer_view"):
+        protocol.max_size = size_bytes
+        protocol._ssl_buffer = bytearray(size_bytes)
         protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
 
 
