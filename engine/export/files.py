@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import orjson
+
 from engine.errors import ConfigError, StoreError
 
 MARKER = ".groundswell-export.json"
@@ -105,9 +107,9 @@ def _missing(source: Path, error: OSError) -> OSError | StoreError:
     return error
 
 
-def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
-    """A JSON file, as UTF-8."""
-    path.write_text(json.dumps(data, indent=indent, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+def write_json(path: Path, data: Any) -> None:
+    """An indented JSON file, as UTF-8."""
+    path.write_bytes(orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 class CsvFile:
