@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 import orjson
+from anyio.abc import TaskStatus
 
 from engine.observe.console import Progress, duration
 from engine.runtime.pipeline import Run, open_run
@@ -32,38 +33,52 @@ async def _drive(config: RunConfig, options: Mapping[str, Any], quiet: bool) -> 
     progress = Progress(level=logging.level, timestamps=logging.include_timestamps)
     say: Callable[..., None] = progress.say if not quiet else (lambda *_: None)
     the_run: Run | None = None
+    summary: Summary | None = None
+    calls = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        async with open_run(observer=None if quiet else progress, **options) as the_run:
-            progress.quota = partial(quota_lines, the_run)
-            if not quiet and logging.log_to_console:
-                group.start_soon(progress.watch)
-            group.start_soon(_obey_signals, the_run, group.cancel_scope, say)
-            summary = await the_run.wait()
-            if not quiet and summary.attempts:
-                for model, told in quota_lines(the_run).items():
-                    progress.say(f"{model}: {told}")
+        # Signals are heard outside of what they cancel, so that a third one is heard while a second one has its effect.
+        await group.start(_obey_signals, lambda: the_run, calls, say)
+        with calls:
+            async with open_run(observer=None if quiet else progress, **options) as the_run:
+                progress.quota = partial(quota_lines, the_run)
+                if not quiet and logging.log_to_console:
+                    group.start_soon(progress.watch)
+                summary = await the_run.wait()
+                if not quiet and summary.attempts:
+                    for model, told in quota_lines(the_run).items():
+                        progress.say(f"{model}: {told}")
         group.cancel_scope.cancel()
+    if summary is not None:
         return summary
+    if the_run is None:
+        raise KeyboardInterrupt  # nothing was asked yet
     # A second Ctrl-C leads here: calls were cancelled, and the log says which are in doubt.
-    assert the_run is not None, "only a run in progress hears signals"
     return msgspec.structs.replace(the_run.summary(), stopped_by="interrupted")
 
 
-async def _obey_signals(run: Run, scope: anyio.CancelScope, say: Callable[..., None]) -> None:
+async def _obey_signals(
+    run: Callable[[], Run | None],
+    calls: anyio.CancelScope,
+    say: Callable[..., None],
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
         seen = 0
         async for _ in signals:
             seen += 1
-            if seen == 1:
+            if seen == 1 and (the_run := run()) is not None:
                 say(
                     "Stopping: no new calls; those in flight are paid for and may end. Ctrl-C again cancels them.",
                     "warning",
                 )
-                run.stop("interrupted")
-                _hurry_after(GRACE_S, scope)
-            elif seen == 2:
-                say("Cancelling calls in flight; the next run knows which are in doubt.", "warning")
-                scope.cancel()
+                the_run.stop("interrupted")
+                _hurry_after(GRACE_S, calls)
+            elif seen <= 2:
+                if run() is not None:
+                    say("Cancelling calls in flight; the next run knows which are in doubt.", "warning")
+                calls.cancel()
             else:
                 os._exit(130)
 

@@ -97,5 +97,12 @@ def count(path: Path) -> int:
 @pytest.fixture
 def shell() -> SimpleNamespace:
     return SimpleNamespace(
-        start=start, call=call, configure=configure, wait_for=wait_for, lines=lines, count=count, canary=CANARY
+        start=start,
+        call=call,
+        configure=configure,
+        wait_for=wait_for,
+        lines=lines,
+        count=count,
+        canary=CANARY,
+        environment=environment,
     )
