@@ -210,7 +210,7 @@ def main() -> int:
                     mended = subprocess.run(verify, capture_output=True, text=True, check=False)
                     if mended.returncode != 0:
                         raise BrokenPromise(
-                            f"verify --repair ended with {mended.returncode}: {mended.stdout[-600:]}{mended.stderr[-600:]}"
+                            f"verify --repair ended with {mended.returncode}: {(mended.stdout + mended.stderr)[-900:]}"
                         )
                     repairs += 1
             last = session()

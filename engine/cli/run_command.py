@@ -121,9 +121,10 @@ def redo_of(text: str | None, out: Path) -> str | list[str] | None:
 
         return list(rejected_ids(out))
     if text == "review":
-        from engine.review.board import rejected_ids as rejected_by_people
+        from engine.runtime.recovering import rejected_by_people
+        from engine.store import RunDir
 
-        return list(rejected_by_people(out))
+        return rejected_by_people(RunDir(out))
     return [word.strip() for word in text.split(",") if word.strip()]
 
 

@@ -40,11 +40,15 @@ def run(args: argparse.Namespace) -> int:
         return lines
 
     budget = f" of ${status.budget_usd:.2f}" if status.budget_usd is not None else ""
+    per_image = ""
+    if status.usd_per_image is not None:
+        guess = status.usd_per_image_estimated
+        per_image = f", ${status.usd_per_image:.4f} per image" + (f" (estimated ${guess:.4f})" if guess else "")
     lines = [
         f"{status.run}: run {status.run_id}, {'live' if status.live else 'not running'}",
         *told("images", status.images),
         *told("metadata", status.metadata),
-        f"{'money':<10}${status.cost_usd:.4f}{budget}",
+        f"{'money':<10}${status.cost_usd:.4f}{budget}{per_image}",
     ]
     for name, model in status.models.items():
         used = "" if model.utilisation is None else f" of {model.limit_per_minute:g} ({model.utilisation:.0%})"

@@ -290,6 +290,7 @@ async def open_run(
             wall=wall,
             emit=emit,
             deliver=_nobody,
+            prices=resolved.price_table(),
             full=lambda: reserve.refusal() if reserve is not None and reserve.spent else None,
             workers_max=min(WORKERS_MAX, resolved.rate_limiting.max_in_flight or WORKERS_MAX),
         )

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from engine.core.ledger import FAILED, NONE, REFUSED, Ledger, slot
+from engine.core.reviews import standing, verdicts
 from engine.errors import ConfigError
 from engine.runtime.feeds import Prompts
 from engine.runtime.opening import STAGES, Opened
@@ -24,6 +25,7 @@ from engine.store import Offload, RunDir, Settled, adopt_orphans, read_records
 from engine.store.assets import move_aside
 from engine.store.layout import SUFFIXES
 from engine.store.log import append_lines
+from engine.store.reviews import read_reviews
 from schemas.config import RunConfig
 from schemas.job import Stage
 from schemas.outcome import Asset, Failure, Usage
@@ -167,3 +169,14 @@ def _clear_reopened(run: RunDir, ledger: Ledger) -> None:
             path = run.image_path(index, image_id, suffix)
             if path.exists() or path.is_symlink():
                 move_aside(run, path, "redo")
+
+
+def rejected_by_people(run: RunDir) -> list[str]:
+    """Ids of the images that reviewers rejected and that were not made anew since."""
+    present = {
+        record.image_id: record.asset.sha256
+        for record in read_records(run.images_log, ImageRecord, on_damage=lambda _damage: None)
+        if record.asset is not None
+    }
+    found = verdicts(standing(read_reviews(run.reviews_log).decisions, present))
+    return sorted(image_id for image_id, verdict in found.items() if verdict.status == "reject" and image_id in present)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, R
 from engine.providers.base import Provider, Response
 from engine.runtime.admission import Admission, Ask, Feedback, Grant, Stopped
 from schemas.job import Job, Request, Stage
+from schemas.models import MODELS, ModelInfo
 from schemas.outcome import ErrorKind, Failure, Usage
 from schemas.record import Record, Start
 
@@ -87,6 +88,7 @@ class Context:
     emit: Callable[[Event], None]
     deliver: Callable[[Record], Awaitable[None]]
     workers_max: int
+    prices: Mapping[str, ModelInfo] = field(default_factory=lambda: MODELS)
     full: Callable[[], StoreError | None] = lambda: None
     """Says when the disk was found full and only the reserve saved what was under way."""
     stopped_by: str | None = None
@@ -127,7 +129,7 @@ class StageRun:
                 group.start_soon(self._fill)
                 while (work := await self._next()) is not None:
                     try:
-                        grant = await self._context.admission.admit(_ask(work.job.request))
+                        grant = await self._context.admission.admit(self._ask(work.job.request))
                     except Stopped as stop:
                         self._context.stop(stop.reason, stop)
                         break
@@ -145,6 +147,14 @@ class StageRun:
                     await self._change()
                 group.cancel_scope.cancel()
         self._context.emit(StageEnded(stage=self._kit.stage, counts=dict(self.counts)))
+
+    def _ask(self, request: Request) -> Ask:
+        return Ask(
+            model=request.model,
+            tokens=input_tokens_estimate(request),
+            images=int(request.wants_picture),
+            usd=estimate_usd(request, models=self._context.prices) or 0.0,
+        )
 
     def nudge(self) -> None:
         """Look again whether to go on."""
@@ -198,7 +208,7 @@ class StageRun:
             request = msgspec.structs.replace(request, **changes)
         start = Start(
             job=job.id, status="start", stage=job.stage, image_id=job.image_id, index=job.index, attempt=work.attempt,
-            generated_at=context.stamp(), model=request.model, cost_usd=estimate_usd(request),
+            generated_at=context.stamp(), model=request.model, cost_usd=estimate_usd(request, models=context.prices),
             tokens=input_tokens_estimate(request), tasks=job.tasks,
         )  # fmt: skip
         settled = False
@@ -223,7 +233,7 @@ class StageRun:
                     except ProviderError as raised:
                         error = raised
                 usage = response.usage if response is not None else (error.usage if error is not None else None)
-                cost = price(request.model, usage) if usage is not None else None
+                cost = price(request.model, usage, models=context.prices) if usage is not None else None
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
                 record = await self._ended(work, start, error, response, answer, usage, cost, latency_s)
@@ -291,7 +301,7 @@ class StageRun:
                         msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
                     )
                     self.rejected += 1
-                    context.stop("fatal", error)
+                    context.stop("fatal", context.admission.stopped or error)
                     return None
         common: dict[str, Any] = {
             "job": job.id,
@@ -323,15 +333,6 @@ class StageRun:
         if again is not None:
             self._queue.retry(again, at)
         return record
-
-
-def _ask(request: Request) -> Ask:
-    return Ask(
-        model=request.model,
-        tokens=input_tokens_estimate(request),
-        images=int(request.wants_picture),
-        usd=estimate_usd(request) or 0.0,
-    )
 
 
 __all__ = ["Context", "ErrorKind", "Kit", "Log", "StageRun", "Work"]

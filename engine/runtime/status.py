@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from engine.core.ledger import Ledger, slot
 from engine.errors import ConfigError
+from engine.runtime.estimate import per_image_usd
 from engine.stages.metadata import task_groups
 from engine.store import Damage, RunDir, Settled, is_live, load_manifest, scan_settled
-from schemas.config import Metadata
+from schemas.config import Metadata, RunConfig
 from schemas.job import Stage
 from schemas.record import RunManifest
 
@@ -76,6 +77,10 @@ class Status(Struct, frozen=True, kw_only=True):
     images: StageStatus
     metadata: StageStatus
     cost_usd: float
+    usd_per_image: float | None
+    """What an image with its texts has really cost, refusals and retries included; None before the first."""
+    usd_per_image_estimated: float | None
+    """What `groundswell estimate` says of the same configuration."""
     budget_usd: float | None
     models: dict[str, ModelStatus]
     first_at: str | None
@@ -202,12 +207,22 @@ def read_status(root: Path) -> Status:
         images=_stage(folds["image"], asked),
         metadata=_stage(folds["metadata"], described),
         cost_usd=round(images.cost_usd + texts.cost_usd, 6),
+        usd_per_image=round((images.cost_usd + texts.cost_usd) / images.ok, 6) if images.ok else None,
+        usd_per_image_estimated=_estimated(manifest),
         budget_usd=manifest.config.get("budget", {}).get("usd"),
         models={name: _model(made, _limit(manifest, name)) for name, made in calls.items()},
         first_at=min((str(fold.first_at) for fold in marks), default=None),
         last_at=max((str(fold.last_at) for fold in marks), default=None),
         damaged_lines=damaged,
     )
+
+
+def _estimated(manifest: RunManifest) -> float | None:
+    try:
+        usd = per_image_usd(RunConfig.model_validate(manifest.config))
+    except ValueError:
+        return None  # a configuration of another version
+    return None if usd is None else round(usd, 6)
 
 
 def _wants_metadata(fold: _Fold, run: RunDir) -> bool:
