@@ -225,8 +225,12 @@ class Quota:
         if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
             pace.learned = told(pace.learned, now, error.quota_limit * self.share, used, pause_s=pause_s)
             return
-        if pace.limit(now) is None and error.kind is ErrorKind.OVERLOADED and used < OVERLOAD_EVIDENCE:
-            return
+        if pace.limit(now) is None and error.kind is ErrorKind.OVERLOADED:
+            if used < OVERLOAD_EVIDENCE:
+                return
+            # Shared capacity is a rate, not a window's worth: what half a minute took, a whole takes twice.
+            elapsed_s = now - (now if self.began_at is None else self.began_at)
+            used *= pace.window_s / min(pace.window_s, max(1.0, elapsed_s))
         whole = self.began_at is not None and now - self.began_at >= pace.window_s
         pace.learned = cut(pace.learned, now, used, whole=whole, pause_s=pause_s)
 

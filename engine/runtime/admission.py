@@ -462,9 +462,9 @@ class Admission:
         opens_at = line.day_opens_at if line.day_opens_at > wall else self._turn_at
         back = datetime.fromtimestamp(opens_at, UTC)
         quota = line.quota
-        used = f"{quota.day_used} requests" + (f" of {quota.day_max}" if quota.day_max else "")
+        used = f"{quota.day_max} requests a day" if quota.day_max else f"{quota.day_used} requests today"
         detail = (
-            f"the daily quota of {quota.model} is used up ({used} today); it comes back at "
+            f"the daily quota of {quota.model} is used up ({used}); it comes back at "
             f"{back.astimezone(self._zone):%Y-%m-%d %H:%M %Z} ({back:%H:%M} UTC)"
         )
         if not self._wait_for_day and line.day_opens_at <= wall:
