@@ -197,7 +197,11 @@ def _fold(opened: Opened, now: float) -> None:
     ]
     if damage:
         raise LogDamaged(
-            "; ".join(damage[:5]) + f"; run `groundswell verify {run.root} --repair`, which keeps the bytes aside"
+            "; ".join(damage[:5])
+            + (f"; and {len(damage) - 5} more" if len(damage) > 5 else "")
+            + ". A power loss can leave such a hole in lines that were still on their way, and so can a failing disk; "
+            f"nothing is asked until it is mended: run `groundswell verify {run.root} --repair`, which keeps the bytes "
+            "aside and makes the jobs behind them due again, then run the same command again"
         )
     opened.notes += [
         f"{found.path.name}: cut {found.cut_bytes} bytes of a torn tail, kept at {found.kept_at}"

@@ -23,6 +23,7 @@ import anyio
 import anyio.abc
 import msgspec
 
+from engine.core.asking import UNPAID
 from engine.core.cost import estimate_usd, input_tokens_estimate, price
 from engine.core.queue import WorkQueue
 from engine.core.retry import Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
@@ -234,6 +235,8 @@ class StageRun:
                         error = raised
                 usage = response.usage if response is not None else (error.usage if error is not None else None)
                 cost = price(request.model, usage, models=context.prices) if usage is not None else None
+                if usage is None and error is not None and error.kind not in UNPAID:
+                    cost = start.cost_usd  # lost on the way, maybe paid for: counted at its estimate
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
                 record = await self._ended(work, start, error, response, answer, usage, cost, latency_s)
