@@ -174,7 +174,12 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
         .select("image_id", *[normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in names])
     )
     asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", *GROUPS)
-    both = asked.join(labels, on="image_id")
+    # Once into memory, a few bytes a cell, instead of reading the tables for each of the many pairs.
+    both = (
+        asked.join(labels, on="image_id")
+        .select(pl.exclude("image_id").cast(pl.Categorical))
+        .collect(engine="streaming")
+    )
     found: list[dict[str, Any]] = []
     for group in GROUPS:
         for category in names:
@@ -182,7 +187,7 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
                 both.filter(pl.col(group).is_not_null() & pl.col(f"label:{category}").is_not_null())
                 .group_by(group, f"label:{category}")
                 .len()
-                .collect(engine="streaming")
+                .cast({group: pl.String, f"label:{category}": pl.String})
             )
             wide = counts.pivot(f"label:{category}", index=group, values="len").fill_null(0).sort(group)
             table = wide.drop(group).to_numpy().astype(float)

@@ -133,7 +133,7 @@ def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, A
     for name, frame in (("captions", captions), ("comments", comments), ("prompts", prompts)):
         out[name] = {
             "lengths": lengths(frame, "text"),
-            "words": top_words(frame, "text"),
+            "words": top_words(frame, "text") if name != "prompts" else None,
             "variety": variety(sample_texts(frame, "text", seed)),
             "repeated": repeated(frame, "text"),
         }

@@ -104,7 +104,7 @@ class FixtureRun:
             try:
                 with Image.open(io.BytesIO(data)) as opened:
                     size = opened.size
-            except OSError:
+            except (OSError, SyntaxError, Image.DecompressionBombError):
                 size = (256, 256)
             facts = {
                 "path": path.relative_to(self.root).as_posix(),

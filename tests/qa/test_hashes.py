@@ -1,0 +1,75 @@
+"""Hashes are imagehash's own, and find a picture's mirror image and crops."""
+
+from __future__ import annotations
+
+import io
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from engine.qa.hashes import VARIANTS, dhash, phash, variant_hashes
+from engine.qa.look import Expected, look_at
+
+
+def looked(tmp_path, data: bytes, name: str):
+    (tmp_path / name).write_bytes(data)
+    return look_at(tmp_path, Expected(name, None, None, None, None, None))
+
+
+def as_int(value: imagehash.ImageHash) -> int:
+    return int(str(value), 16)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "LA", "1"])
+@pytest.mark.parametrize("size", [(256, 256), (320, 180), (97, 211), (1024, 768)])
+def test_a_png_hashes_to_every_bit_of_imagehash(tmp_path, draw, encode, mode, size):
+    data = encode(draw(sum(size), size).convert(mode))
+    look = looked(tmp_path, data, "a.png")
+    with Image.open(io.BytesIO(data)) as image:
+        assert look.phash == as_int(imagehash.phash(image))
+
+
+def test_many_pngs_hash_to_every_bit_of_imagehash(tmp_path, draw, encode):
+    for seed in range(60):
+        data = encode(draw(seed, (200 + seed, 200)))
+        with Image.open(io.BytesIO(data)) as image:
+            assert looked(tmp_path, data, "a.png").phash == as_int(imagehash.phash(image)), seed
+
+
+def test_a_jpeg_hashes_as_imagehash_does_on_the_same_reduced_decode_and_near_the_full_one(tmp_path, draw, encode):
+    apart = []
+    for seed in range(30):
+        data = encode(draw(seed, (1024, 1024)), "JPEG", quality=90)
+        look = looked(tmp_path, data, "a.jpg")
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("YCbCr", (256, 256))
+            assert look.phash == as_int(imagehash.phash(image))
+        with Image.open(io.BytesIO(data)) as image:
+            apart.append((look.phash ^ as_int(imagehash.phash(image))).bit_count())
+    assert max(apart) <= 4
+    assert np.mean(apart) < 1
+
+
+def test_dhash_is_imagehash_on_a_luma_picture(draw):
+    luma = draw(5).convert("L")
+    assert dhash(luma) == as_int(imagehash.dhash(luma))
+
+
+def test_the_mirror_variant_is_the_hash_of_the_mirrored_picture(draw):
+    picture = draw(3).convert("L")
+    small = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS))
+    turned = np.asarray(ImageOps.mirror(picture).resize((32, 32), Image.Resampling.LANCZOS))
+    variants = dict(zip(VARIANTS, variant_hashes(small, picture), strict=True))
+    assert variants["plain"] == phash(small)
+    assert (variants["mirror"] ^ phash(turned)).bit_count() <= 2
+
+
+def test_a_crop_variant_is_near_the_hash_of_the_cropped_picture(draw):
+    picture = draw(8, (512, 512)).convert("L")
+    small = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS))
+    variants = dict(zip(VARIANTS, variant_hashes(small, picture.reduce(4)), strict=True))
+    cropped = picture.crop((26, 26, 486, 486)).resize((32, 32), Image.Resampling.LANCZOS)
+    hash_of_crop = phash(np.asarray(cropped))
+    assert (variants["crop 0.90"] ^ hash_of_crop).bit_count() <= 6
