@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +27,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """One thing QA noticed about one image."""
 
     check: str
+    title: str
     severity: str
     message: str
 
@@ -74,13 +75,19 @@ def read_findings(qa: Path, known: Findings | None = None) -> Findings:
     import polars as pl
 
     found: dict[str, list[Finding]] = {}
+    rules: dict[str, list[str]] = {}
     twins: dict[str, list[Twin]] = {}
     problem: str | None = None
     for table in tables:
         try:
-            _read_table(pl.scan_parquet(table), found, twins)
+            _read_table(pl.scan_parquet(table), found, rules, twins)
         except (pl.exceptions.PolarsError, OSError) as error:
             problem = f"{table.name} of QA cannot be read ({str(error)[:200]}); run groundswell qa again."
+    for image_id, broken in rules.items():
+        found[image_id] = [
+            structs.replace(f, message="; ".join(broken)) if f.check == "contradiction" else f
+            for f in found.get(image_id, ())
+        ]
     grave = {image_id for image_id, f in found.items() if any(one.severity != "info" for one in f)}
     return Findings(
         flagged=frozenset(grave | twins.keys()),
@@ -101,7 +108,12 @@ def _stat(table: Path) -> list[os.stat_result]:
         return []
 
 
-def _read_table(table: pl.LazyFrame, found: dict[str, list[Finding]], twins: dict[str, list[Twin]]) -> None:
+def _read_table(
+    table: pl.LazyFrame,
+    found: dict[str, list[Finding]],
+    rules: dict[str, list[str]],
+    twins: dict[str, list[Twin]],
+) -> None:
     import polars as pl
 
     columns = table.collect_schema()
@@ -110,6 +122,9 @@ def _read_table(table: pl.LazyFrame, found: dict[str, list[Finding]], twins: dic
         flagged = table.filter(pl.col("flags").list.len() > 0).select("image_id", "flags", fault=fault).collect()
         for image_id, flags, detail in flagged.iter_rows():
             found.setdefault(image_id, []).extend(_finding(flag, detail) for flag in flags)
+    elif columns.get("rule") == pl.String and columns.get("image_id") == pl.String:
+        for image_id, rule in table.select("image_id", "rule").collect().iter_rows():
+            rules.setdefault(image_id, []).append(rule)
     elif columns.get("image_a") == pl.String and columns.get("image_b") == pl.String:
         kind = pl.col("kind") if columns.get("kind") == pl.String else pl.lit("same")
         similar = pl.col("similarity_percent") if "similarity_percent" in columns else pl.lit(None)
@@ -124,7 +139,7 @@ def _finding(flag: str, detail: str | None) -> Finding:
 
     known = FLAGS.get(flag)
     if known is None:  # of a newer QA
-        return Finding(check=flag, severity="warning", message=detail or "")
+        return Finding(check=flag, title=flag.replace("_", " "), severity="warning", message=detail or "")
     # The detail speaks of the file; a text's finding is not made clearer by it.
     message = f"{known.meaning} ({detail})" if detail and known.subject == "image" else known.meaning
-    return Finding(check=flag, severity=known.severity, message=message)
+    return Finding(check=flag, title=known.title, severity=known.severity, message=message)

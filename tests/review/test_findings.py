@@ -23,6 +23,12 @@ def write_tables(run: Path) -> None:
         },
         schema_overrides={"flags": pl.List(pl.String)},
     ).write_parquet(run / "qa/images.parquet")
+    pl.DataFrame({"image_id": [ids[0], ids[0]], "flags": [["contradiction"], []]}).write_parquet(
+        run / "qa/answers.parquet"
+    )
+    pl.DataFrame({"image_id": [ids[0]], "rule": ["night asked for, noon labelled"]}).write_parquet(
+        run / "qa/contradictions.parquet"
+    )
     pl.DataFrame(
         {"image_a": [ids[2]], "image_b": [ids[3]], "kind": ["edited"], "similarity_percent": [93.75]}
     ).write_parquet(run / "qa/duplicates.parquet")
@@ -32,8 +38,10 @@ def test_findings_and_near_duplicates_are_shown(run_dir: Path) -> None:
     write_tables(run_dir)
     board, _ = open_board(run_dir)
     dark = board.shown("sm_20260121_0001", "ana")
-    assert [(f.check, f.severity) for f in dark.findings] == [("dark", "warning")]
-    assert "mean 4" in dark.findings[0].message
+    assert {f.title: f.message for f in dark.findings} == {
+        "Contradiction": "night asked for, noon labelled",
+        "Too dark": "Even the brightest parts are dark. (mean 4)",
+    }
     twin = board.shown("sm_20260121_0003", "ana").duplicates
     assert [(t.id, t.kind, t.similarity_percent) for t in twin] == [("sm_20260121_0004", "edited", 93.75)]
     session = board.session()

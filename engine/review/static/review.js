@@ -358,7 +358,10 @@ async function perform(action, what) {
     if (waiting.length < KEYS_WAITING_MAX) waiting.push([action, what, performance.now()]);
     return;
   }
-  busy = (async () => ACT[action]?.(what))().catch(complain);
+  busy = (async () => ACT[action]?.(what))().catch((error) => {
+    waiting.length = 0; // they were meant for what would have followed
+    complain(error);
+  });
   await busy;
   busy = null;
   while (waiting.length && !busy) {
@@ -849,7 +852,7 @@ function findings() {
   const found = state.shown.findings;
   if (!found.length) return null;
   return section(`QA found ${found.length === 1 ? "one thing" : `${found.length} things`}`, null, found.map((finding) =>
-    h("div", { className: `finding ${["warning", "error", "critical"].includes(finding.severity) ? finding.severity : ""}` }, h("b", {}, plain(finding.check)), said(finding.message))));
+    h("div", { className: `finding ${["warning", "error", "critical"].includes(finding.severity) ? finding.severity : ""}` }, said(finding.title, "b"), said(finding.message))));
 }
 
 function twins() {
@@ -893,6 +896,15 @@ function* leaves(value, name = "") {
 
 const pairs = (value) => h("dl", {}, [...leaves(value)].map(([name, text]) => [said(plain(name), "dt"), said(text, "dd")]));
 
+/** Where these words stand as words of their own, not inside longer ones; -1 if nowhere. */
+function wordAt(text, words) {
+  const letter = /[\p{L}\p{N}]/u;
+  for (let at = text.indexOf(words); at >= 0; at = text.indexOf(words, at + 1)) {
+    if (!letter.test(text[at - 1] ?? " ") && !letter.test(text[at + words.length] ?? " ")) return at;
+  }
+  return -1;
+}
+
 /** The prompt with what came word for word from a source underlined in that source's way. */
 function traced(text, sources) {
   const low = text.toLowerCase();
@@ -901,8 +913,8 @@ function traced(text, sources) {
     for (const [name, value] of leaves(sources[source])) {
       const words = plain(value).toLowerCase();
       if (words.length < 4 || words.length > 400 || /(^|[ _])(id|date|url|path|sha256)$/.test(name)) continue;
-      const at = low.indexOf(words);
-      if (at >= 0 && low.length === text.length) marks.push({ at, end: at + words.length, source });
+      const at = low.length === text.length ? wordAt(low, words) : -1;
+      if (at >= 0) marks.push({ at, end: at + words.length, source });
     }
   }
   marks.sort((a, b) => a.at - b.at || b.end - a.end);
