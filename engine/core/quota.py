@@ -40,8 +40,8 @@ OVERLOAD_PART = 0.2
 """Below this part of overloaded answers, one by one, only their jobs wait; above it all slow down."""
 OVERLOAD_PART_429 = 0.03
 """The same for a 429 without details, which is more likely to mean our rate: two close together."""
-OVERLOAD_EVIDENCE = 20.0
-"""Calls of the last minute that say enough about a rate to make a limit of it."""
+EVIDENCE = 20.0
+"""Calls of the first minute that say enough about a quota to make a limit of it."""
 
 
 def _scaled(limit: float | None, share: float) -> float | None:
@@ -225,13 +225,14 @@ class Quota:
         if error.quota_limit and error.kind is not ErrorKind.OVERLOADED:
             pace.learned = told(pace.learned, now, error.quota_limit * self.share, used, pause_s=pause_s)
             return
-        if pace.limit(now) is None and error.kind is ErrorKind.OVERLOADED:
-            if used < OVERLOAD_EVIDENCE:
-                return
-            # Shared capacity is a rate, not a window's worth: what half a minute took, a whole takes twice.
-            elapsed_s = now - (now if self.began_at is None else self.began_at)
-            used *= pace.window_s / min(pace.window_s, max(1.0, elapsed_s))
-        whole = self.began_at is not None and now - self.began_at >= pace.window_s
+        elapsed_s = now - (now if self.began_at is None else self.began_at)
+        whole = elapsed_s >= pace.window_s
+        if pace.limit(now) is None and not whole:
+            if used < EVIDENCE:
+                return  # too little to make a limit of; the gate is closed, the next refusal will say more
+            if error.quota_id is None:
+                # Shared capacity is a rate, not a window's worth: what half a minute took, a whole takes twice.
+                used *= pace.window_s / max(1.0, elapsed_s)
         pace.learned = cut(pace.learned, now, used, whole=whole, pause_s=pause_s)
 
     def _pause_s(self, error: ProviderError, jitter: float) -> float:

@@ -71,7 +71,7 @@ def cut(learned: Learned, now: float, used: float, *, whole: bool = True, pause_
         return learned
     else:
         ceiling = max(used, current * TRUST) if whole else current
-    floor = learned.floor or FLOOR * (learned.configured or ceiling)
+    floor = learned.floor or FLOOR * (learned.configured or FLOOR * ceiling)
     known = learned.ceiling is not None and abs(ceiling - learned.ceiling) <= SURE * learned.ceiling
     depth = SURE if known and learned.depth <= BLIND else BLIND
     ceiling = max(ceiling, floor)

@@ -144,10 +144,18 @@ def test_a_share_scales_configured_and_named_limits_alike() -> None:
 def test_without_a_limit_of_ours_the_first_refusal_makes_one_of_what_was_accepted() -> None:
     quota = Quota("m", Limits())
     grants = [quota.reserve(Ask("m"), 0.0) for _ in range(301)]
-    quota.settle(grants[0], refusal(retry_after_s=30.0), 1.0)
+    quota.settle(grants[0], refusal(retry_after_s=30.0, quota_id="GenerateRequestsPerMinute"), 1.0)
     limit = quota.requests.limit(1.0)
     assert limit is not None
     assert 250 <= limit <= 300
+
+
+def test_a_refusal_after_a_handful_of_calls_makes_no_limit_of_them() -> None:
+    quota = Quota("m", Limits())
+    grants = [quota.reserve(Ask("m"), 0.0) for _ in range(4)]
+    quota.settle(grants[0], refusal(retry_after_s=30.0, quota_id="GenerateRequestsPerMinute"), 1.0)
+    assert quota.requests.limit(1.0) is None
+    assert quota.gate_until > 30.0
 
 
 def test_single_overloaded_answers_slow_nobody_down_but_many_do() -> None:

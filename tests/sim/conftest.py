@@ -184,8 +184,11 @@ def backlog(
                 outcome.rejected.append(now)
                 told = {"nothing": None, "bare": None, "minute": WINDOW_S, "limit, minute": WINDOW_S}.get(tell, wait_s)
                 limit = server.limit if tell.startswith("limit") else None
+                quota_id = None if tell in {"nothing", "bare"} else "PerMinute" + ("Tokens" if actual_tokens else "")
                 kind = ErrorKind.OVERLOADED if tell == "bare" else ErrorKind.RATE_LIMITED
-                error = ProviderError(kind, "quota", http_status=429, retry_after_s=told, quota_limit=limit)
+                error = ProviderError(
+                    kind, "quota", http_status=429, retry_after_s=told, quota_limit=limit, quota_id=quota_id
+                )
                 later(now + 0.03, "end", (item, Feedback(error=error)))
         else:
             grant, feedback = item  # type: ignore[misc]
