@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import polars as pl
 from msgspec import Struct, field
 
@@ -65,6 +66,19 @@ METADATA_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+RAW = ("source_data", "labels")
+"""Members whose shape is the user's. polars' own JSON text of an object does not escape its keys, so these are
+taken from the line as they stand."""
+
+
+class _Raw(Struct):
+    source_data: msgspec.Raw = msgspec.Raw(b"null")
+    labels: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_raw = msgspec.json.Decoder(_Raw).decode
+
+
 class Damage(Struct, frozen=True):
     """A bad line in the committed part of a log."""
 
@@ -115,9 +129,16 @@ def _parse(lines: list[tuple[int, int, bytes]], schema: dict[str, pl.DataType], 
     """Frames of lines that are whole; a line that is not as the format says is noted and left out."""
     if not lines:
         return []
+    plain = {name: kind for name, kind in schema.items() if name not in RAW}
     try:
-        frame = pl.read_ndjson(io.BytesIO(b"\n".join(line for _, _, line in lines)), schema=schema)
-        return [frame.with_columns(pl.Series("line", [n for n, _, _ in lines], dtype=pl.UInt32))]
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join(line for _, _, line in lines)), schema=plain)
+        raw = [_decode_raw(line) for _, _, line in lines]
+        added = [pl.Series("line", [n for n, _, _ in lines], dtype=pl.UInt32)]
+        for name in RAW:
+            if name in schema:
+                texts = [bytes(getattr(r, name)).decode() for r in raw]
+                added.append(pl.Series(name, texts, dtype=pl.String).replace("null", None))
+        return [frame.with_columns(added)]
     except (pl.exceptions.PolarsError, ValueError):
         if len(lines) == 1:
             reading.note(lines[0][0], lines[0][1], "not a record of this version")

@@ -64,12 +64,27 @@ class Tables(Struct, frozen=True):
 
 
 def lenient_fields(texts: pl.Series, fields: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Members of JSON objects as columns; what is no string arrives as its JSON text, null stays null."""
-    lines = [t if t and t.startswith("{") else "{}" for t in texts.to_list()]
+    """Members of JSON objects as columns; what is no string arrives as its JSON text, null stays null.
+
+    A text that is no proper JSON object gives a row of nulls.
+    """
+    # A member's text holds no raw newline: JSON escapes them.
+    return _fields([t if t and t.startswith("{") else "{}" for t in texts.to_list()], fields)
+
+
+def _fields(lines: list[str], fields: Mapping[str, pl.DataType]) -> pl.DataFrame:
     if not lines:
         return pl.DataFrame(schema=fields)
-    # A member's text holds no raw newline: JSON escapes them.
-    return pl.read_ndjson(io.BytesIO("\n".join(lines).encode()), schema=fields)
+    try:
+        frame = pl.read_ndjson(io.BytesIO("\n".join(lines).encode("utf-8", "replace")), schema=fields)
+        if frame.height == len(lines):
+            return frame
+    except pl.exceptions.PolarsError:
+        pass
+    if len(lines) == 1:
+        return pl.DataFrame({name: [None] for name in fields}, schema=fields)
+    middle = len(lines) // 2
+    return pl.concat([_fields(lines[:middle], fields), _fields(lines[middle:], fields)])
 
 
 def slug(category: str) -> str:
