@@ -25,6 +25,8 @@ _OPENING = re.compile(rb'\s*:\s*"')
 _SPAN_BYTES_MIN = 512
 """Shorter strings are left to the parser."""
 _SPANS_MAX = 64
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+"""How pictures begin."""
 
 Body = bytes | bytearray
 
@@ -101,14 +103,16 @@ def _response(
     picture = None
     if wants_picture and encoded is not None:
         mime_type, data = encoded
-        picture = Picture(data=_decode(data, body, spans, reason, usage), mime_type=mime_type)
+        decoded = _decode(data, body, spans, reason, usage, secrets)
+        picture = Picture(data=decoded, mime_type=classify.hide(mime_type, secrets))
+    version = _text(answer.get("modelVersion"))
     return Response(
         picture=picture,
         extra_pictures=extra,
-        text=text,
+        text=None if text is None else classify.hide(text, secrets),
         usage=usage,
-        finish_reason=reason,
-        model_version=_text(answer.get("modelVersion")),
+        finish_reason=None if reason is None else classify.hide(reason, secrets),
+        model_version=None if version is None else classify.hide(version, secrets),
     )
 
 
@@ -147,7 +151,14 @@ def _parts(candidate: dict[str, Any]) -> tuple[tuple[str, str] | None, int, list
 # --------------------------------------------------------------------------------------- base64
 
 
-def _decode(data: str, body: Body, spans: list[tuple[int, int]], reason: str | None, usage: Usage) -> bytes:
+def _decode(
+    data: str,
+    body: Body,
+    spans: list[tuple[int, int]],
+    reason: str | None,
+    usage: Usage,
+    secrets: tuple[str, ...],
+) -> bytes:
     raw: bytes | memoryview
     if data[:1] == "@" and data[1:].isdecimal() and int(data[1:]) < len(spans):
         start, end = spans[int(data[1:])]
@@ -155,7 +166,7 @@ def _decode(data: str, body: Body, spans: list[tuple[int, int]], reason: str | N
     else:
         raw = data.encode("utf-8", "surrogatepass")
     try:
-        return pybase64.b64decode(raw, validate=True)
+        decoded = pybase64.b64decode(raw, validate=True)
     except ValueError:
         decoded = _decode_unusual(bytes(raw))
     if decoded is None:
@@ -163,11 +174,17 @@ def _decode(data: str, body: Body, spans: list[tuple[int, int]], reason: str | N
             ErrorKind.BAD_IMAGE,
             f"the picture's base64 is damaged ({len(raw)} characters)",
             http_status=200,
-            finish_reason=reason,
+            finish_reason=None if reason is None else classify.hide(reason, secrets),
             usage=usage,
-            bad_bytes=bytes(raw),
+            bad_bytes=_harmless(bytes(raw), secrets),
         )
-    return decoded
+    return decoded if decoded.startswith(_SIGNATURES) else _harmless(decoded, secrets)
+
+
+def _harmless(data: bytes, secrets: tuple[str, ...]) -> bytes:
+    """Bytes that are no picture are kept aside for people to read: they may be words, and hold the key."""
+    text = data.decode("latin-1")
+    return data if (hidden := classify.hide(text, secrets)) is text else hidden.encode("latin-1", "replace")
 
 
 def _decode_unusual(raw: bytes) -> bytes | None:

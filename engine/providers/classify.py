@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -47,12 +48,19 @@ _SECRET = re.compile(
 
 def tidy(text: str, secrets: Iterable[str] = ()) -> str:
     """The text on one line of at most 300 characters, without keys, control or direction characters."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[key]")
+    text = hide(text, secrets)
     text = _SECRET.sub("[key]", _UNPRINTABLE.sub(" ", text[: 8 * MESSAGE_CHARS_MAX]))
     text = " ".join(text.split())
     return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, as they are, URL-quoted or JSON-escaped, and otherwise unchanged."""
+    for secret in secrets:
+        for form in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]):
+            if form and form in text:
+                text = text.replace(form, "[key]")
+    return text
 
 
 # ------------------------------------------------------------------------------- how long to wait
@@ -328,7 +336,7 @@ def finish_failure(
         kind,
         tidy(f"{head}: {message}" if message else head, secrets),
         http_status=200,
-        finish_reason=reason,
+        finish_reason=None if reason is None else hide(reason, secrets),
         usage=usage,
     )
 
@@ -346,7 +354,9 @@ def answered(reason: str | None, *, wants_picture: bool) -> bool:
 def block_failure(reason: str, message: str, *, usage: Usage, secrets: Iterable[str] = ()) -> ProviderError:
     """The prompt was blocked before anything was made."""
     text = f"the prompt was blocked ({reason})" + (f": {message}" if message else "")
-    return ProviderError(ErrorKind.REFUSED, tidy(text, secrets), http_status=200, finish_reason=reason, usage=usage)
+    return ProviderError(
+        ErrorKind.REFUSED, tidy(text, secrets), http_status=200, finish_reason=hide(reason, secrets), usage=usage
+    )
 
 
 # ------------------------------------------------------------------------------------- headers

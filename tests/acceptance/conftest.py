@@ -43,12 +43,14 @@ def environment(base_url: str | None = None) -> dict[str, str]:
     return env
 
 
-def start(*words: str | Path, cwd: Path, base_url: str | None = None) -> subprocess.Popen[bytes]:
-    """`groundswell …` as a process."""
+def start(
+    *words: str | Path, cwd: Path, base_url: str | None = None, more: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """`groundswell …` as a process; `more` wins over the environment of the tests."""
     return subprocess.Popen(
         [sys.executable, "-m", "engine", *map(str, words)],
         cwd=cwd,
-        env=environment(base_url),
+        env=environment(base_url) | (more or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
