@@ -103,8 +103,14 @@ def answer_model(metadata: Metadata, tasks: Sequence[str]) -> type[BaseModel]:
 
 
 def answer_schema(metadata: Metadata, tasks: Sequence[str]) -> dict[str, Any]:
-    """The JSON Schema to request, without titles and with nested models in place."""
-    schema = answer_model(metadata, tasks).model_json_schema()
+    """The JSON Schema to request, without titles and with nested models in place. Shared: do not change it."""
+    return _schema(answer_model(metadata, tasks))
+
+
+@lru_cache(maxsize=64)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    # Kept, because every image's request asks for it, and making it takes a millisecond of the event loop.
+    schema = model.model_json_schema()
     definitions: dict[str, Any] = schema.pop("$defs", {})
 
     def plain(node: Any) -> Any:

@@ -86,7 +86,9 @@ def assignments(words: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"--set {word!r}: write it as KEY=VALUE, such as rate_limiting.requests_per_minute=60")
         try:
-            overrides[key] = yaml.safe_load(value)
+            read = yaml.safe_load(value)
+            # 16:9 is a ratio to everybody but YAML 1.1, which reads a number to the base of sixty.
+            overrides[key] = value.strip() if isinstance(read, int | float) and ":" in value else read
         except yaml.YAMLError:
             raise ConfigError(f"--set {word!r}: the value is not valid YAML; quote it") from None
     return overrides

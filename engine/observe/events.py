@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ class AttemptEnded(Event, frozen=True, kw_only=True):
 
 
 class Rejected(Event, frozen=True, kw_only=True):
-    """A quota turned a call away; it keeps its place and is not an attempt."""
+    """A call that a quota turned away, or that never arrived; it keeps its place and is not an attempt."""
 
     stage: Stage
     image_id: str
@@ -76,11 +77,23 @@ class Observer(Protocol):
     def __call__(self, event: Event, /) -> None: ...
 
 
-def fan_out(*observers: Observer) -> Observer:
-    """One observer that tells several."""
+def fan_out(*observers: Observer) -> Callable[[Event], None]:
+    """Tell several observers, each on its own account.
 
-    def tell(event: Event, /) -> None:
-        for observer in observers:
-            observer(event)
+    An observer's fault must not cost a paid-for answer: the one that failed is left alone from then on,
+    and the others hear of it.
+    """
+    working = list(observers)
+
+    def tell(event: Event) -> None:
+        faults: list[str] = []
+        for observer in tuple(working):
+            try:
+                observer(event)
+            except Exception as fault:  # noqa: BLE001 - whatever a caller's observer raises
+                working.remove(observer)
+                faults.append(repr(fault))
+        for fault in faults:
+            tell(Notice(level="error", message=f"an observer failed and is not called any more: {fault}"))
 
     return tell

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from engine.core.asking import REJECTED
 from engine.observe.events import AttemptEnded, AttemptStarted, Event, Rejected, RunOpened
 from schemas.job import Stage
 
@@ -64,7 +65,10 @@ class Tally:
             case Rejected():
                 tally = self.stage(event.stage)
                 tally.in_flight -= 1
-                tally.rejected += 1
+                if event.kind in REJECTED:
+                    tally.rejected += 1
+                else:
+                    tally.failures[event.kind] += 1
             case AttemptEnded(record=record):
                 tally = self.stage(record.stage)
                 tally.in_flight -= 1

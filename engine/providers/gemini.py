@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 DEVELOPER_URL = "https://generativelanguage.googleapis.com/"
 API_VERSION = {"developer": "v1beta", "vertex": "v1beta1"}
+VERTEX_ADVICE = (
+    "For Vertex AI set GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION and sign in with `gcloud auth "
+    "application-default login`; or set GOOGLE_API_KEY alone; or unset GOOGLE_GENAI_USE_VERTEXAI for the Developer API"
+)
 TEMPLATES_MAX = 256
 TOKEN_FRESH_S = 60.0
 """A Vertex template is built anew after so long. google-auth renews tokens 3:45 minutes before they end,
@@ -95,19 +99,34 @@ async def open_gemini(
         )
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise ConfigError(f"base URL {base_url!r}: must begin with http:// or https://")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigError(
+            "Gemini is asked by way of aiohttp, which needs asyncio, and this is another event loop: start the run "
+            "with asyncio.run, or hand in a provider of your own"
+        ) from None
     if backend == "vertex" and (project or location):
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
-    provider = GeminiProvider(
-        api_key=api_key.strip() if api_key else None,
-        backend=backend,
-        base_url=base_url,
-        project=project,
-        location=location,
-        transport=transport,
-        timeout_s=timeout_s,
-        connections=connections,
+    default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
+    session = wire.open_session(
+        base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(tap,)
     )
+    try:
+        provider = GeminiProvider(
+            session,
+            api_key=api_key.strip() if api_key else None,
+            backend=backend,
+            base_url=base_url,
+            project=project,
+            location=location,
+            transport=transport,
+            timeout_s=timeout_s,
+        )
+    except BaseException:
+        await session.close()
+        raise
     try:
         yield provider
     finally:
@@ -119,6 +138,7 @@ class GeminiProvider:
 
     def __init__(
         self,
+        session: aiohttp.ClientSession,
         *,
         api_key: str | None,
         backend: Backend,
@@ -127,15 +147,11 @@ class GeminiProvider:
         location: str | None,
         transport: Transport,
         timeout_s: float,
-        connections: int | None,
     ) -> None:
         self._backend: Backend = backend
         self._timeout_s = timeout_s
         self._secrets = (api_key,) if api_key else ()
-        default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
-        self._session = wire.open_session(
-            base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(tap,)
-        )
+        self._session = session
         self._client = _open_client(
             self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
             project, location, timeout_s,
@@ -280,7 +296,7 @@ class GeminiProvider:
         text = classify.tidy(f"{error} ({type(error).__name__})", self._secrets)
         kind = _auth_kind(error)
         if kind is not None:
-            return ProviderError(kind, f"Google credentials: {text}")
+            return ProviderError(kind, f"Google credentials: {text}. {VERTEX_ADVICE}")
         return ProviderError(ErrorKind.INTERNAL, text)
 
     # ------------------------------------------------------------- questions beside calls
@@ -357,7 +373,9 @@ def _open_client(
             )
         return genai.Client(vertexai=False, api_key=api_key, http_options=options)
     except Exception as error:  # noqa: BLE001  whatever it is, it is about these settings
-        raise ConfigError(classify.tidy(f"google-genai refuses these settings: {error}", (api_key or "",))) from None
+        advice = f". {VERTEX_ADVICE}" if backend == "vertex" else ""
+        refused = classify.tidy(f"google-genai refuses these settings: {error}", (api_key or "",))
+        raise ConfigError(refused.rstrip(".") + advice) from None
 
 
 def _sdk_uses(client: Client, session: aiohttp.ClientSession) -> bool:

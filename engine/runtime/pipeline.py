@@ -20,7 +20,7 @@ from engine import settings as settings_
 from engine.core.ledger import Ledger, slot
 from engine.core.retry import policy_of
 from engine.errors import ConfigError, EngineError, ProviderError, leaf_of
-from engine.observe.events import Event, Notice, Observer, RunEnded, RunOpened, fan_out
+from engine.observe.events import Observer, RunEnded, RunOpened, fan_out
 from engine.observe.logs import EventLog
 from engine.providers.base import Provider, Response
 from engine.runtime import recovering
@@ -77,6 +77,7 @@ class Run:
         self._before = {stage: opened.ledgers[stage].attempts for stage in STAGES}
         self._settled_before = {stage: _settled(opened.ledgers[stage]) for stage in STAGES}
         self._stages: list[StageRun] = []
+        self._raised = False
         self._finished = anyio.Event()
         self._send, self._receive = anyio.create_memory_object_stream[Record](RECORDS_HELD_MAX)
         self.dir = opened.run
@@ -99,19 +100,24 @@ class Run:
         async for _ in self._receive:
             pass
         await self._finished.wait()
-        if self._context.stopped_by == "error" and self._context.error is not None:
-            raise self._context.error
+        self.raise_error()
         return self.summary()
+
+    def raise_error(self) -> None:
+        """Raise, once, what ended the run although nobody asked for it: a prompt file that changed, say."""
+        if self._context.stopped_by == "error" and self._context.error is not None and not self._raised:
+            self._raised = True
+            raise self._context.error
 
     async def until_finished(self) -> None:
         """Return when nothing is in flight any more; records must be read, or not be wanted."""
         await self._finished.wait()
 
     def stop(self, reason: str = "interrupted") -> None:
-        """No new calls; those in flight end and are kept. Returns at once."""
+        """No new calls; those in flight end and are kept. Returns at once; a run that has ended stays as it is."""
+        if self.finished:
+            return
         self._context.stop(reason)
-        for stage in self._stages:
-            stage.nudge()
 
     def quota(self) -> AdmissionView:
         """What the scheduler knows: requests, rejections, learned limits, money, per model."""
@@ -169,8 +175,6 @@ class Run:
                 if not isinstance(error, EngineError):
                     raise
                 self._context.stop("error", error)
-                for other in self._stages:
-                    other.nudge()
             finally:
                 ended(stage)
 
@@ -250,15 +254,15 @@ async def open_run(
         await offload(lambda: recovering.reopen(opened, redo, wall()))
         images = opened.ledgers["image"]
         missing = max(0, chosen.count - _settled(images)) if "image" in wanted else 0
-        await offload(lambda: _preflight(run, resolved, missing))
+        models = (resolved.generation.model, resolved.metadata.model)
+        await offload(lambda: _preflight(run, resolved, _in_flight_max(resolved, models), missing))
         log = EventLog(
             *([run.events] if resolved.logging.log_to_file else []),
             *([settings.resolve(resolved.logging.log_file)] if resolved.logging.log_file else []),
             level=resolved.logging.level,
         )
         stack.callback(log.close)
-        emit = _safely(fan_out(log, *([observer] if observer is not None else [])))
-        models = (resolved.generation.model, resolved.metadata.model)
+        emit = fan_out(log, *([observer] if observer is not None else []))
         admission = Admission(
             {model: resolved.limits_for(model) for model in models},
             budget_usd=resolved.budget.usd,
@@ -280,6 +284,7 @@ async def open_run(
                 open_writer(path, durability=durability, offload=_log_offload(offload), fs=disk)
             )
             for path in (run.attempts_log, run.images_log, run.metadata_log)
+            if path != run.metadata_log or "metadata" in wanted or path.exists()
         }
         context = Context(
             provider=provider,
@@ -292,7 +297,7 @@ async def open_run(
             deliver=_nobody,
             prices=resolved.price_table(),
             full=lambda: reserve.refusal() if reserve is not None and reserve.spent else None,
-            workers_max=min(WORKERS_MAX, resolved.rate_limiting.max_in_flight or WORKERS_MAX),
+            workers_max=_in_flight_max(resolved, models),
         )
         asked: dict[Stage, int] = {"image": chosen.count}
         if "metadata" in wanted:
@@ -302,7 +307,7 @@ async def open_run(
         context.deliver = the_run.deliver
         notes = await recovering.settle_doubts(opened, resolved, chosen, logs, context, offload)
         growth = _Growth()
-        kits = _kits(run, resolved, opened, logs[run.images_log], logs[run.metadata_log], offload, disk, growth)
+        kits = _kits(run, resolved, opened, logs[run.images_log], logs.get(run.metadata_log), offload, disk, growth)
         feeds: dict[Stage, AsyncGenerator[Work]] = {
             "image": image_work(resolved, chosen, images),
             "metadata": metadata_work(
@@ -342,6 +347,7 @@ async def open_run(
                     with anyio.move_on_after(GRACE_S):
                         await the_run.until_finished()
                 group.cancel_scope.cancel()
+            the_run.raise_error()
         except BaseExceptionGroup:
             if raised is not None and not isinstance(raised, BaseExceptionGroup):
                 raise raised from None  # the caller's own error, not wrapped in our task group
@@ -436,22 +442,28 @@ async def _gemini(settings: settings_.Settings, base_url: str | None, api_key: s
     found = settings_.find_credentials(settings.base_dir, os.environ)
     config = settings.config
     key = api_key or (found.key.reveal() if found.key is not None else None)
+    told_all = bool(api_key and base_url)  # whom to ask and as whom: a project of the environment has no part in it
     backend = "vertex" if found.vertex else config.generation.backend
     async with open_gemini(
         api_key=key,
         backend=backend,
         base_url=base_url or found.base_url,
-        project=found.project,
-        location=found.location,
+        project=None if told_all else found.project,
+        location=None if told_all else found.location,
         transport=config.transport,
         timeout_s=config.rate_limiting.call_timeout_s,
     ) as provider:
         yield provider
 
 
-def _preflight(run: RunDir, config: RunConfig, missing: int) -> None:
+def _in_flight_max(config: RunConfig, models: Iterable[str]) -> int:
+    """The most calls that a stage may have in flight: what the most generous model allows."""
+    return min(WORKERS_MAX, max(config.limits_for(model).max_in_flight or WORKERS_MAX for model in models))
+
+
+def _preflight(run: RunDir, config: RunConfig, in_flight_max: int, missing: int) -> None:
     check_space(run, missing * BYTES_PER_IMAGE_MIN.get(config.generation.resolution, 150_000))
-    check_handles(min(config.rate_limiting.max_in_flight or WORKERS_MAX, max(1, missing)))
+    check_handles(min(in_flight_max, max(1, missing)))
 
 
 def _log_offload(offload: Offload) -> Offload | None:
@@ -459,27 +471,6 @@ def _log_offload(offload: Offload) -> Offload | None:
     from engine.store import inline
 
     return inline if offload is inline else None
-
-
-def _safely(observer: Observer) -> Callable[[Event], None]:
-    """An observer's fault must not cost a paid-for answer; it is told once and the observer is left alone."""
-    broken = False
-
-    def tell(event: Event) -> None:
-        nonlocal broken
-        if broken:
-            return
-        try:
-            observer(event)
-        except Exception as fault:  # noqa: BLE001 - whatever a caller's observer raises
-            broken = True
-            message = f"an observer failed and is not called any more: {fault!r}"
-            try:
-                observer(Notice(level="error", message=message))
-            except Exception:  # noqa: BLE001
-                return
-
-    return tell
 
 
 async def _flush(log: EventLog) -> None:

@@ -23,11 +23,11 @@ import anyio
 import anyio.abc
 import msgspec
 
-from engine.core.asking import UNPAID
+from engine.core.asking import REJECTED, UNPAID
 from engine.core.cost import estimate_usd, input_tokens_estimate, price
 from engine.core.queue import WorkQueue
 from engine.core.retry import Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
-from engine.errors import ProviderError, StoreError
+from engine.errors import EngineError, ProviderError, StoreError
 from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, StageEnded
 from engine.providers.base import Provider, Response
 from engine.runtime.admission import Admission, Ask, Feedback, Grant, Stopped
@@ -94,12 +94,16 @@ class Context:
     """Says when the disk was found full and only the reserve saved what was under way."""
     stopped_by: str | None = None
     error: BaseException | None = None
+    wake: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Has each stage look again whether to go on."""
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
         """No new calls; those in flight end. The first reason is the one that is told."""
         if self.stopped_by is None:
             self.stopped_by, self.error = reason, error
         self.admission.close(reason)
+        for stage in self.wake:
+            stage()
 
     def stamp(self) -> str:
         """The moment, as log lines have it."""
@@ -122,6 +126,7 @@ class StageRun:
         self.attempts = 0
         self.rejected = 0
         self.cost_usd = 0.0
+        context.wake.append(self._tell)
 
     async def run(self) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[Work, Grant]](0)
@@ -157,17 +162,16 @@ class StageRun:
             usd=estimate_usd(request, models=self._context.prices) or 0.0,
         )
 
-    def nudge(self) -> None:
-        """Look again whether to go on."""
-        self._tell()
-
     async def _fill(self) -> None:
-        async with aclosing(self._jobs) as jobs:
-            async for work in jobs:
-                while not self._queue.room:
-                    await self._change()
-                self._queue.push(work)
-                self._tell()
+        try:
+            async with aclosing(self._jobs) as jobs:
+                async for work in jobs:
+                    while not self._queue.room:
+                        await self._change()
+                    self._queue.push(work)
+                    self._tell()
+        except EngineError as error:
+            self._context.stop("error", error)  # and not raised: the calls in flight are paid for and shall end
         self._filled = True
         self._tell()
 
@@ -197,7 +201,10 @@ class StageRun:
     async def _work(self, receive: anyio.abc.ObjectReceiveStream[tuple[Work, Grant]]) -> None:
         async for work, grant in receive:
             try:
-                await self._attempt(work, grant)
+                if self._context.stopped_by is None:
+                    await self._attempt(work, grant)
+                else:
+                    self._context.admission.withdraw(grant)  # stopped while it waited for a worker
             finally:
                 self._flying -= 1
                 self._tell()
@@ -285,7 +292,7 @@ class StageRun:
                     await context.attempts.append(
                         msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
                     )
-                    self.rejected += 1
+                    self.rejected += error.kind in REJECTED
                     context.emit(
                         Rejected(stage=job.stage, image_id=job.image_id, kind=str(error.kind), message=error.message)
                     )
@@ -303,7 +310,7 @@ class StageRun:
                     await context.attempts.append(
                         msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
                     )
-                    self.rejected += 1
+                    self.rejected += error.kind in REJECTED
                     context.stop("fatal", context.admission.stopped or error)
                     return None
         common: dict[str, Any] = {

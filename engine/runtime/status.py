@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.core.asking import REJECTED
 from engine.core.ledger import Ledger, slot
 from engine.errors import ConfigError
 from engine.runtime.estimate import per_image_usd
@@ -47,7 +48,7 @@ class StageStatus(Struct, frozen=True, kw_only=True):
     """Forecast at that rate."""
     cost_usd: float
     failures: dict[str, int]
-    """By kind, attempts that were tried again among them."""
+    """By kind; attempts that were tried again and calls that never arrived among them."""
 
 
 class ModelStatus(Struct, frozen=True, kw_only=True):
@@ -99,11 +100,18 @@ class _Calls:
     today: int = 0
     at: deque[str] = field(default_factory=lambda: deque(maxlen=100_000))
 
+    def unmade(self, by_quota: bool, day: str) -> None:
+        """One of the newest calls did not count: a quota turned it away, or it never arrived."""
+        self.requests -= 1
+        self.rejected += by_quota
+        if self.at:
+            self.today -= self.at.pop().startswith(day)
+
 
 def _model(made: _Calls, limit: float | None) -> ModelStatus:
-    per_minute = rate_per_minute(made.at)
+    per_minute = rate_per_minute(made.at, shortest_s=60.0)
     return ModelStatus(
-        requests=made.requests - made.rejected,
+        requests=made.requests,
         rejected=made.rejected,
         requests_today=made.today,
         per_minute=round(per_minute, 2),
@@ -118,8 +126,11 @@ def _limit(manifest: RunManifest, model: str) -> float | None:
     return own if own is not None else limits.get("requests_per_minute")
 
 
-def rate_per_minute(moments: Sequence[str]) -> float:
-    """Events per minute over the last ten minutes before the newest one. Moments as the log has them."""
+def rate_per_minute(moments: Sequence[str], *, shortest_s: float = 0.0) -> float:
+    """Events per minute over the last ten minutes before the newest one. Moments as the log has them.
+
+    What took less than `shortest_s` is not spread over more time than it took: a burst of five is five.
+    """
     if not moments:
         return 0.0
     end = _moment(moments[-1])
@@ -129,7 +140,9 @@ def rate_per_minute(moments: Sequence[str]) -> float:
         if moment < end - RATE_WINDOW_S:
             break
         count, start = count + 1, moment
-    return (count - 1) * 60.0 / (end - start) if count > 1 and end > start else float(count)
+    if count < 2 or end - start <= shortest_s:
+        return float(count)
+    return (count - 1) * 60.0 / (end - start)
 
 
 class _Fold:
@@ -190,8 +203,11 @@ def read_status(root: Path) -> Status:
             model.at.append(line.generated_at)
         else:
             fold.ledger.rejected(place, line.attempt)
-            fold.rejected += 1
-            model.rejected += 1
+            by_quota = line.error_kind in REJECTED
+            fold.rejected += by_quota
+            if not by_quota and line.error is not None:
+                fold.failures[line.error.kind] += 1
+            model.unmade(by_quota, day)
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))
