@@ -42,7 +42,10 @@ def far(arguments: list[str], *, core: int | None = None) -> Iterator[Far]:
     command = [*pin, sys.executable, str(HERE / "far.py"), *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    server = Far(**json.loads(process.stdout.readline()))
+    ready = process.stdout.readline()
+    if not ready:
+        raise SystemExit(f"the server did not start: {' '.join(command)}")
+    server = Far(**json.loads(ready))
     try:
         yield server
     finally:

@@ -4,10 +4,10 @@
     python benchmarks/peers/run.py groundswell litellm --scenario quota
     python benchmarks/peers/run.py --list
 
-- throughput: 300 images of about 0.3 MB, a server without latency; driver and server on a core each, peers take
+- throughput: 330 JPEG images of about 150 KB, a server without latency; driver and server on a core each, peers take
   turns, medians. CPU per image is what 300 further images cost after 30, so that start-up counts on its own.
 - quota: 600 prompts, 600 requests per minute (a bucket that holds 60), 1 s latency. `used` is the accepted calls as
-  a part of what the quota allowed from the first to the last of them.
+  a part of what the bucket gave from the first to the last of them, `pace` those calls as a part of the rate alone.
 - kill: 300 prompts, 0.5 s latency; SIGKILL at the first 120 paid calls, then once more with the peer's own resume.
   Peers without one skip files that exist.
 
@@ -114,7 +114,10 @@ def throughput(bench: Bench, names: list[str], runs: int) -> list[dict[str, Any]
                 with measure.far(["--picture", "pool"], core=1) as server:
                     costs[n] = bench.drive(name, server, out, n=n, concurrency=32, core=0)
             kept, accepted = measure.saved(out), server.seen["accepted"]
-            span_s = max(end for _, end in accepted) - accepted[0][0] if accepted else float("nan")
+            if not kept:
+                words = out.with_suffix(".log").read_text(errors="replace")[-500:]
+                sys.exit(f"{name} saved nothing (exit code {costs[LARGE].code}): {words}")
+            span_s = max(end for _, end in accepted) - accepted[0][0]
             further_s = costs[LARGE].cpu_s - costs[SMALL].cpu_s
             results[name].append(
                 {
@@ -142,6 +145,7 @@ def quota(bench: Bench, name: str) -> dict[str, Any]:
     row = {
         "peer": name,
         "used": None,
+        "pace": None,
         "wall_s": spent.wall_s,
         "rejected": server.seen["rejected"],
         "paid": server.seen["paid"],
@@ -151,7 +155,8 @@ def quota(bench: Bench, name: str) -> dict[str, Any]:
         "timed_out": spent.timed_out,
     }
     if len(accepted) > 1:
-        row["used"] = len(accepted) / (BURST + RPM / 60 * (accepted[-1][0] - accepted[0][0]))
+        at_rate = RPM / 60 * (accepted[-1][0] - accepted[0][0])
+        row |= {"used": len(accepted) / (BURST + at_rate), "pace": (len(accepted) - 1) / at_rate}
     say(name, row)
     return row
 
