@@ -8,7 +8,9 @@ choice of blocks that it shares, so nothing is met twice and nothing needs to be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from math import comb
 
@@ -17,6 +19,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+Found = tuple[U64, U64, NDArray[np.uint8]]
+THREADS_MAX = 4
+"""Each has its own sorted copy of the hashes."""
 BRUTE_MAX = 12_000
 """Up to here comparing everything with everything is quicker."""
 _BRUTE_ROWS = 512
@@ -35,7 +40,7 @@ class Pairs(Struct, frozen=True):
         return len(self.a)
 
 
-def _joined(found: list[tuple[U64, U64, NDArray[np.uint8]]]) -> Pairs:
+def _joined(found: list[Found]) -> Pairs:
     if not found:
         nothing = np.empty(0, np.uint64)
         return Pairs(nothing, nothing, np.empty(0, np.uint8))
@@ -61,9 +66,11 @@ class _Pass(Struct, frozen=True):
     """One choice of blocks: how to bring them to the top, and which pairs are this choice's own."""
 
     pieces: tuple[tuple[int, int, int], ...]
-    """(mask of the block, where it lies, where it goes)."""
+    """(mask of what moves, where it lies, where it goes)."""
     shared_bits: int
     choice: tuple[int, ...]
+    blocks: dict[int, tuple[int, int]]
+    """Each block's (mask, place) after the move."""
 
 
 def _passes(m: int, distance: int) -> Iterator[_Pass]:
@@ -71,12 +78,19 @@ def _passes(m: int, distance: int) -> Iterator[_Pass]:
     width = [edges[i + 1] - edges[i] for i in range(m)]
     for choice in combinations(range(m), m - distance):
         rest = [i for i in range(m) if i not in choice]
-        at, pieces = 64, []
+        at = 64
+        blocks: dict[int, tuple[int, int]] = {}
+        pieces: list[tuple[int, int, int]] = []
+        before = -2
         for block in (*choice, *rest):
             at -= width[block]
-            low = 64 - edges[block + 1]
-            pieces.append((((1 << width[block]) - 1), low, at))
-        yield _Pass(tuple(pieces), sum(width[i] for i in choice), choice)
+            low, mask = 64 - edges[block + 1], (1 << width[block]) - 1
+            blocks[block] = (mask, at)
+            if block == before + 1:  # blocks that stay side by side move as one
+                mask |= pieces.pop()[0] << width[block]
+            pieces.append((mask, low, at))
+            before = block
+        yield _Pass(tuple(pieces), sum(width[i] for i in choice), choice, blocks)
 
 
 def _moved(hashes: U64, turn: _Pass) -> U64:
@@ -100,24 +114,20 @@ def _moved_back(hashes: U64, turn: _Pass) -> U64:
 def _own(difference: U64, turn: _Pass) -> NDArray[np.bool_]:
     """Whether this choice is the first m - k of the blocks in which each pair is equal."""
     own = np.ones(len(difference), np.bool_)
-    chosen = set(turn.choice)
-    last = turn.choice[-1]
-    by_block = dict(
-        zip((*turn.choice, *(i for i in range(len(turn.pieces)) if i not in chosen)), turn.pieces, strict=True)
-    )
-    for block in range(last):
-        if block not in chosen:  # an earlier block left out of the choice must differ
-            mask, _, at = by_block[block]
+    for block in range(turn.choice[-1]):
+        if block not in turn.choice:  # an earlier block left out of the choice must differ
+            mask, at = turn.blocks[block]
             own &= ((difference >> np.uint64(at)) & np.uint64(mask)) != 0
     return own
 
 
-def near_pairs(hashes: U64, distance: int) -> Pairs:
+def near_pairs(hashes: U64, distance: int, *, threads: int | None = None) -> Pairs:
     """Every pair of these distinct hashes that differs in at most `distance` bits, each once."""
     if len(hashes) <= BRUTE_MAX:
         return _brute(hashes, hashes, distance, same=True)
-    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
-    for turn in _passes(blocks_for(len(hashes), distance), distance):
+
+    def one(turn: _Pass) -> list[Found]:
+        found: list[Found] = []
         moved = _moved(hashes, turn)
         moved.sort()
         loose = np.uint64(64 - turn.shared_bits)
@@ -138,15 +148,18 @@ def near_pairs(hashes: U64, distance: int) -> Pairs:
             at = at[at + step < len(shared)]
             at = at[shared[at + step]]
             step += 1
-    return _joined(found)
+        return found
+
+    return _joined(_all_passes(one, blocks_for(len(hashes), distance), distance, threads))
 
 
-def near_between(left: U64, right: U64, distance: int) -> Pairs:
+def near_between(left: U64, right: U64, distance: int, *, threads: int | None = None) -> Pairs:
     """Every pair of one hash of `left` and one of `right` (each distinct) within `distance`, equal ones too."""
     if len(left) * len(right) <= BRUTE_MAX * BRUTE_MAX:
         return _brute(left, right, distance, same=False)
-    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
-    for turn in _passes(blocks_for(max(len(left), len(right)), distance), distance):
+
+    def one(turn: _Pass) -> list[Found]:
+        found: list[Found] = []
         a, b = _moved(left, turn), _moved(right, turn)
         a.sort()
         b.sort()
@@ -168,11 +181,19 @@ def near_between(left: U64, right: U64, distance: int) -> Pairs:
                     found.append((_moved_back(a[partner[near]], turn), _moved_back(b[some[near]], turn), bits[near]))
             step += 1
             at = at[count[at] > step]
-    return _joined(found)
+        return found
+
+    return _joined(_all_passes(one, blocks_for(max(len(left), len(right)), distance), distance, threads))
+
+
+def _all_passes(one: Callable[[_Pass], list[Found]], blocks: int, distance: int, threads: int | None) -> list[Found]:
+    """Passes do not depend on each other, and numpy sorts outside the interpreter's lock."""
+    with ThreadPoolExecutor(threads or min(THREADS_MAX, os.cpu_count() or 1)) as pool:
+        return [found for part in pool.map(one, _passes(blocks, distance)) for found in part]
 
 
 def _brute(left: U64, right: U64, distance: int, *, same: bool) -> Pairs:
-    found: list[tuple[U64, U64, NDArray[np.uint8]]] = []
+    found: list[Found] = []
     for start in range(0, len(left), _BRUTE_ROWS):
         rows = left[start : start + _BRUTE_ROWS]
         base = start if same else 0
