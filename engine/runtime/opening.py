@@ -27,6 +27,8 @@ from schemas.job import Stage
 from schemas.record import RunManifest
 
 STAGES: tuple[Stage, ...] = ("image", "metadata")
+FROM_FILE = "prompt-file"
+"""The fingerprint of prompts that come from a file: its rows are compared one by one."""
 PAST_S = 26 * 3600.0
 """How far back calls are handed to the scheduler: a Pacific day has at most 25 hours."""
 
@@ -132,13 +134,22 @@ def check_same_question(manifest: RunManifest, config: RunConfig, prompts: str, 
         f"{key} was {old!r} and is now {new!r}"
         for key, old, new in _differences(manifest.config, config.model_dump(mode="json"))
         if _belongs(key, differing)
-    ] or [f"the {name} settings or their source files changed" for name in differing]
+    ] or [_unnamed(name, manifest.fingerprints.get(name), digests[name]) for name in differing]
     raise RunMismatch(
         [
             f"{run.root}: this run was made by asking something else: {'; '.join(changed[:8])}. "
             "Choose another --out for the new question, or set the old values back to continue this one"
         ]
     )
+
+
+def _unnamed(name: str, old: str | None, new: str) -> str:
+    """What changed, where no key of the configuration says it."""
+    if FROM_FILE in {old, new}:
+        return "its prompts came from " + (
+            "a file, give it again with --prompts" if old == FROM_FILE else "the three sources, leave out --prompts"
+        )
+    return f"the {name} settings or their source files changed"
 
 
 def _belongs(key: str, differing: list[str]) -> bool:

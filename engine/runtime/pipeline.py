@@ -219,7 +219,8 @@ async def open_run(
         config: a RunConfig, a mapping, or the path of a YAML file; None looks for config/generation_config.yaml.
         provider: who answers; by default Gemini, with the key of the environment or the .env files.
         observer: called with every event.
-        prompts: a JSONL, CSV or Parquet file with prompts, instead of the three sources.
+        prompts: a JSONL, CSV or Parquet file with prompts, instead of the three sources; all its rows, or the
+            first `generation.num_images` of `overrides`.
         stages: which of `image` and `metadata` to do.
         overrides: dotted keys that win over the configuration.
         base_url, api_key: where and with what to ask; they win over the environment.
@@ -242,7 +243,9 @@ async def open_run(
     async with AsyncExitStack() as stack:
         manifest = await offload(lambda: load_manifest(run) if run.run_json.exists() else None)
         run_date = manifest.run_date if manifest is not None else time.strftime("%Y%m%d", time.gmtime(wall()))
-        chosen: Prompts = await offload(lambda: choose_prompts(settings, prompts, run, run_date))
+        # Of a prompt file all rows are meant, unless a number was said beside it and not just in the configuration.
+        at_most = (overrides or {}).get("generation.num_images")
+        chosen: Prompts = await offload(lambda: choose_prompts(settings, prompts, run, run_date, at_most))
         if prompts is not None:
             resolved = resolved.model_copy(
                 update={"generation": resolved.generation.model_copy(update={"num_images": chosen.count})}

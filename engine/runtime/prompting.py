@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from engine import sources
 from engine.core.plan import Plan, build_plan, prompt_at
 from engine.runtime.feeds import Prompts
+from engine.runtime.opening import FROM_FILE
 from engine.settings import Settings
 from engine.sources.promptfile import PromptFile, open_promptfile
 from engine.store import RunDir
@@ -42,18 +44,20 @@ class FilePrompts:
     """The rows of a prompt file. Rows already asked are compared one by one, so appending is allowed."""
 
     file: PromptFile
-    fingerprint: str = "prompt-file"
+    at_most: int | None = None
+    """Only so many of the first rows, if somebody said so."""
+    fingerprint: str = FROM_FILE
     trusted: bool = False
 
     @property
     def count(self) -> int:
-        return self.file.count
+        return self.file.count if self.at_most is None else min(self.file.count, self.at_most)
 
     def at(self, index: int) -> Prompt:
         return next(self.file.prompts(start=index))
 
     def stream(self) -> Iterator[Prompt]:
-        return self.file.prompts()
+        return islice(self.file.prompts(), self.count)
 
     def pick(self, indexes: Collection[int]) -> dict[int, Prompt]:
         if not indexes:
@@ -61,17 +65,22 @@ class FilePrompts:
         last = max(indexes)
         found: dict[int, Prompt] = {}
         for prompt in self.file.prompts(start=min(indexes)):
-            if prompt.index in indexes:
+            if prompt.index in indexes and prompt.index <= self.count:
                 found[prompt.index] = prompt
             if prompt.index >= last:
                 break
         return found
 
 
-def choose_prompts(settings: Settings, path: str | Path | None, run: RunDir, run_date: str) -> Prompts:
-    """The prompts of a configuration. Blocks: sources are read and checked. Raises SourceError."""
+def choose_prompts(
+    settings: Settings, path: str | Path | None, run: RunDir, run_date: str, at_most: int | None = None
+) -> Prompts:
+    """The prompts of a configuration, or `at_most` so many of a file's.
+
+    Blocks: sources are read and checked. Raises SourceError.
+    """
     config = settings.config
     if path is not None:
-        return FilePrompts(open_promptfile(Path(path), config, run_date))
+        return FilePrompts(open_promptfile(Path(path), config, run_date), at_most)
     loaded = sources.load(config, settings.base_dir, cache_dir=run.root / "references")
     return PlannedPrompts(build_plan(config, loaded, run_date), config.generation.num_images)
