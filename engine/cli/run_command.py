@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", metavar="DIR", help="the run directory, as --out")
     parser.add_argument("--config", metavar="F", help="configuration file (default: config/generation_config.yaml)")
     parser.add_argument("--out", metavar="DIR", help="run directory; wins over output.output_dir")
-    parser.add_argument("--images", type=int, metavar="N", help="how many images; wins over generation.num_images")
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="how many images, of a prompt file the first; wins over generation.num_images",
+    )
     parser.add_argument("--prompts", metavar="FILE", help="JSONL, CSV or Parquet with prompts of your own")
     parser.add_argument("--stages", default="image,metadata", metavar="S", help="image, metadata or both (default)")
     parser.add_argument("--model", metavar="NAME", help="image model; wins over generation.model")

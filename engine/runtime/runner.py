@@ -39,6 +39,9 @@ from schemas.record import Record, Start
 FRESH_MAX = 64
 """Fresh jobs held ready; the rest of the plan stays unread."""
 
+_OF_ONE_MODEL = frozenset({"budget", "daily_quota", "down"})
+"""Reasons to stop that leave work for other models: an image drawn with the last dollar is still described."""
+
 
 class Log(Protocol):
     """An append-only log; `append` returns when the line is as durable as was asked."""
@@ -93,17 +96,24 @@ class Context:
     full: Callable[[], StoreError | None] = lambda: None
     """Says when the disk was found full and only the reserve saved what was under way."""
     stopped_by: str | None = None
+    closed: bool = False
+    """No stage goes on."""
     error: BaseException | None = None
     wake: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Has each stage look again whether to go on."""
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
         """No new calls; those in flight end. The first reason is the one that is told."""
-        if self.stopped_by is None:
-            self.stopped_by, self.error = reason, error
+        self.run_out(reason, error)
+        self.closed = True
         self.admission.close(reason)
         for stage in self.wake:
             stage()
+
+    def run_out(self, reason: str, error: BaseException | None) -> None:
+        """One stage cannot go on, for money or quota of its model; the others do what they still can."""
+        if self.stopped_by is None:
+            self.stopped_by, self.error = reason, error
 
     def stamp(self) -> str:
         """The moment, as log lines have it."""
@@ -137,7 +147,8 @@ class StageRun:
                     try:
                         grant = await self._context.admission.admit(self._ask(work.job.request))
                     except Stopped as stop:
-                        self._context.stop(stop.reason, stop)
+                        ends = self._context.run_out if stop.reason in _OF_ONE_MODEL else self._context.stop
+                        ends(stop.reason, stop)
                         break
                     if self._workers <= self._flying and self._workers < self._context.workers_max:
                         self._workers += 1
@@ -177,7 +188,7 @@ class StageRun:
 
     async def _next(self) -> Work | None:
         """The next job that is due, or None when no more will come."""
-        while self._context.stopped_by is None:
+        while not self._context.closed:
             now = anyio.current_time()
             work = self._queue.pop(now)
             if work is not None:
@@ -201,10 +212,10 @@ class StageRun:
     async def _work(self, receive: anyio.abc.ObjectReceiveStream[tuple[Work, Grant]]) -> None:
         async for work, grant in receive:
             try:
-                if self._context.stopped_by is None:
-                    await self._attempt(work, grant)
-                else:
+                if self._context.closed:
                     self._context.admission.withdraw(grant)  # stopped while it waited for a worker
+                else:
+                    await self._attempt(work, grant)
             finally:
                 self._flying -= 1
                 self._tell()

@@ -116,6 +116,30 @@ async def test_leaving_makes_no_call_that_was_not_made(tmp_path: Path, runs: Any
     assert len(provider.requests) == 200
 
 
+async def test_images_drawn_with_the_last_of_the_budget_are_still_described(tmp_path: Path, runs: Any) -> None:
+    summary = await runs.run(
+        tmp_path / "r",
+        ScriptedProvider(latency_s=20.0),
+        images=30,
+        budget={"usd": 0.32},
+        rate_limiting={"max_in_flight": 3},
+    )
+    assert summary.stopped_by == "budget"
+    assert summary.exit_code == 4
+    assert "raise --budget" in summary.message
+    assert summary.metadata.ok == summary.images.ok > 0
+    assert summary.cost_usd <= 0.32
+
+
+async def test_the_daily_quota_of_one_model_does_not_stop_the_other(tmp_path: Path, runs: Any) -> None:
+    limits = {"models": {DEFAULT_IMAGE_MODEL: {"requests_per_day": 7}}, "requests_per_minute": 1}
+    summary = await runs.run(
+        tmp_path / "r", ScriptedProvider(), images=30, rate_limiting=limits, more={"wait_for_day": False}
+    )
+    assert (summary.images.ok, summary.metadata.ok) == (7, 7)
+    assert (summary.stopped_by, summary.exit_code) == ("daily_quota", 4)
+
+
 async def test_stopping_a_run_that_has_ended_leaves_it_complete(tmp_path: Path, runs: Any) -> None:
     async with engine.open_run(tmp_path / "r", runs.config(2), **runs.options(ScriptedProvider())) as run:
         await run.wait()
