@@ -7,6 +7,7 @@ times a second: losing the last of them in a crash loses nothing that was paid f
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +30,7 @@ class EventLog:
     def __init__(self, *paths: Path, level: str = "INFO", redact: Callable[[str], str] = str) -> None:
         self._paths = paths
         self._files: list[TextIO] = []
+        self._error: OSError | None = None
         self._level = _LEVELS[level]
         self._redact = redact
         self._log: Any = structlog.wrap_logger(
@@ -44,12 +46,18 @@ class EventLog:
 
     def msg(self, line: str) -> None:
         """structlog's way out."""
-        if not self._files:
-            for path in self._paths:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files.append(path.open("a", encoding="utf-8", buffering=_BUFFER_BYTES))
-        for file in self._files:
-            file.write(self._redact(line) + "\n")
+        if self._error is not None:
+            raise self._error
+        try:
+            if not self._files:
+                for path in self._paths:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._files.append(path.open("a", encoding="utf-8", buffering=_BUFFER_BYTES))
+            for file in self._files:
+                file.write(self._redact(line) + "\n")
+        except OSError as error:
+            self._give_up(error)
+            raise
 
     info = msg
 
@@ -84,19 +92,23 @@ class EventLog:
                 self._log.info(_snake(type(event).__name__), **_fields(event))
 
     def flush(self) -> None:
-        """Hand what is buffered to the operating system; errors of the disk are not worth a run."""
-        for file in self._files:
-            try:
+        """Hand what is buffered to the operating system. What the disk refuses is raised by the next event."""
+        try:
+            for file in self._files:
                 file.flush()
-            except OSError:
-                self._files = []
-                return
+        except OSError as error:
+            self._give_up(error)
 
     def close(self) -> None:
+        """Write what is buffered."""
         self.flush()
-        for file in self._files:
-            file.close()
-        self._files = []
+        self._give_up(None)
+
+    def _give_up(self, error: OSError | None) -> None:
+        files, self._files, self._error = self._files, [], self._error or error
+        for file in files:
+            with suppress(OSError):
+                file.close()
 
 
 def _fields(event: Any) -> dict[str, Any]:
