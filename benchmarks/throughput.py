@@ -1,9 +1,11 @@
 """CPU per item: the floor, the plain SDK script, the provider alone, and groundswell as a whole.
 
 Each arm is a process of its own on core 0, the server one on core 1; arms take turns, medians are
-reported, and what counts are the ratios within one run.
+reported, and what counts are the ratios within one run. What the arms write stays until the end (some 1.5 GB a
+run for PNG): ext4 looks for a new file's inode past those freed in the last minutes, which costs the next arms CPU.
 
     python benchmarks/throughput.py [--kinds png,jpeg,text] [--wires plain,tls,tls-gzip] [--runs 5] [--json]
+        [--before DIR]    # an earlier checkout, which takes its turn as an arm of its own
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ ARMS: dict[str, list[str]] = {
     "c groundswell": ["whole.py", "{kind}", "{concurrency}"],
     "d provider, fast": ["call.py", "{kind}", "{concurrency}", "fast"],
     "e provider, sdk": ["call.py", "{kind}", "{concurrency}", "sdk"],
+    "f groundswell, before": ["whole.py", "{kind}", "{concurrency}"],
 }
 
 
@@ -53,7 +55,9 @@ def server(kind: str, flags: list[str]) -> Iterator[dict[str, str]]:
         process.wait()
 
 
-def run(arm: str, far: dict[str, str], kind: str, *, count: int, concurrency: int, out: Path) -> Any:
+def run(
+    arm: str, far: dict[str, str], kind: str, *, count: int, concurrency: int, out: Path, before: str | None
+) -> Any:
     """One run of one arm on core 0; what it prints."""
     script, *arguments = (part.format(kind=kind, concurrency=concurrency) for part in ARMS[arm])
     command = ["taskset", "-c", "0", sys.executable, str(HERE / script)]
@@ -61,8 +65,9 @@ def run(arm: str, far: dict[str, str], kind: str, *, count: int, concurrency: in
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "GEMINI_"))}
     if far.get("certificate"):
         environment["SSL_CERT_FILE"] = far["certificate"]
+    if arm[0] == "f" and before is not None:
+        environment["PYTHONPATH"] = before
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=600)
-    shutil.rmtree(out, ignore_errors=True)
     if done.returncode:
         raise SystemExit(f"{arm}, {kind}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -77,9 +82,11 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of items per run")
     parser.add_argument("--dir", help="where files are written; a real disk, not tmpfs")
+    parser.add_argument("--before", help="a checkout of an earlier version, to be measured beside this one")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    arms = [arm for arm in ARMS if arm[0] in options.arms and (HERE / ARMS[arm][0]).exists()]
+    wanted = options.arms + ("f" if options.before else "")
+    arms = [arm for arm in ARMS if arm[0] in wanted and (HERE / ARMS[arm][0]).exists()]
     rows: list[dict[str, Any]] = []
     for wire in options.wires.split(","):
         for kind in options.kinds.split(","):
@@ -91,7 +98,8 @@ def main() -> None:
                         if arm[0] == "a" and "gzip" in wire:
                             continue
                         out = Path(folder) / f"{n}{arm[0]}"
-                        results[arm].append(run(arm, far, kind, count=count, concurrency=options.concurrency, out=out))
+                        sizes = {"count": count, "concurrency": options.concurrency}
+                        results[arm].append(run(arm, far, kind, **sizes, out=out, before=options.before))
             for arm, runs in results.items():
                 if runs:
                     medians = {name: statistics.median(r[name] for r in runs) for name in ("cpu_ms", "per_s", "rss_mb")}

@@ -55,8 +55,9 @@ def write_picture(
     sync = durability != "none"
     try:
         run.ensure_folder(path.parent, durable=sync, fs=fs)
-        if not _is_there_already(path, data, digest):
-            if os.path.lexists(path):
+        found = _found(path)
+        if found is None or not _holds(path, found, data, digest):
+            if found is not None:
                 move_aside(run, path, "replaced", fs=fs)
             temporary = path.with_name(f".{image_id}.{os.urandom(4).hex()}.tmp")
             write_new(fs, temporary, [data], sync=sync)
@@ -131,11 +132,15 @@ def _kept_name(name: str, reason: str) -> str:
     return f"{stem or safe}.{why}.{stamp()}-{os.urandom(2).hex()}" + (dot + suffix if stem else "")
 
 
-def _is_there_already(path: Path, data: Buffer, digest: str) -> bool:
+def _found(path: Path) -> os.stat_result | None:
     try:
-        found = os.lstat(path)
+        return os.lstat(path)
     except FileNotFoundError:
-        return False
+        return None
+
+
+def _holds(path: Path, found: os.stat_result, data: Buffer, digest: str) -> bool:
+    """Whether a regular file of these very bytes lies there."""
     if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
         return False
     return hashlib.sha256(path.read_bytes()).hexdigest() == digest

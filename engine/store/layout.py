@@ -29,11 +29,12 @@ SUFFIXES = (".png", ".jpg", ".webp")
 class RunDir:
     """The paths of one run directory."""
 
-    __slots__ = ("_certain", "_lock", "root")
+    __slots__ = ("_certain", "_chains", "_lock", "root")
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._certain: dict[Path, tuple[int, int]] = {}
+        self._chains: dict[Path, tuple[tuple[Path, tuple[int, int]], ...]] = {}
         self._lock = threading.Lock()  # protects _certain: picture threads ask for folders at the same time
 
     def __repr__(self) -> str:
@@ -116,13 +117,18 @@ class RunDir:
         there and is gone: if somebody removed it, the run must stop (FileNotFoundError). Symlinks are
         refused, so that nothing is written outside.
         """
+        known = self._chains.get(folder)
+        if known is not None:  # every picture but the first of its folder: no lock, the entry came after the syncs
+            for each, identity in known:
+                _check_is(each, identity)
+            return
+        chain = (*reversed([p for p in folder.parents if self.root in p.parents]), folder)
         with self._lock:
-            for each in (*reversed([p for p in folder.parents if self.root in p.parents]), folder):
-                seen = _folder_identity(each)
+            for each in chain:
                 if each in self._certain:
-                    if self._certain[each] != seen:
-                        raise FileNotFoundError(2, f"the folder {each} is not the one it was")
+                    _check_is(each, self._certain[each])
                     continue
+                seen = _folder_identity(each)
                 if seen is None:
                     try:
                         fs.mkdir(each)
@@ -136,6 +142,8 @@ class RunDir:
                     fs.sync_dir(each.parent)
                 if seen is not None:
                     self._certain[each] = seen
+            if all(each in self._certain for each in chain):
+                self._chains[folder] = tuple((each, self._certain[each]) for each in chain)
 
 
 def _folder_identity(folder: Path) -> tuple[int, int] | None:
@@ -145,6 +153,11 @@ def _folder_identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+
+def _check_is(folder: Path, identity: tuple[int, int]) -> None:
+    if _folder_identity(folder) != identity:
+        raise FileNotFoundError(2, f"the folder {folder} is not the one it was")
 
 
 def check_image_id(image_id: str) -> str:

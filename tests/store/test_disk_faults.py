@@ -229,7 +229,7 @@ def in_a_process(run: RunDir, prelude: str) -> tuple[list[int], list[str]]:
     script = textwrap.dedent("""
         import asyncio, importlib.util, json, sys
         spec = importlib.util.spec_from_file_location("kit", sys.argv[2] + "/conftest.py")
-        kit = importlib.util.module_from_spec(spec); spec.loader.exec_module(kit)
+        kit = sys.modules["kit"] = importlib.util.module_from_spec(spec); spec.loader.exec_module(kit)
         spec = importlib.util.spec_from_file_location("faults", sys.argv[2] + "/test_disk_faults.py")
         faults = importlib.util.module_from_spec(spec); spec.loader.exec_module(faults)
         from engine.store import RunDir
