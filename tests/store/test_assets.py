@@ -111,6 +111,19 @@ def test_nothing_is_written_through_a_symlinked_folder(run: RunDir, kit: Kit, tm
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["images", "images/0000"])
+def test_a_folder_that_was_fine_for_one_picture_is_looked_at_again_for_the_next(
+    run: RunDir, kit: Kit, tmp_path: Path, where: str
+) -> None:
+    write_picture(run, 1, "a", kit.a_picture(1))
+    outside = tmp_path / "outside"
+    (run.root / where).rename(outside)
+    (run.root / where).symlink_to(outside)
+    with pytest.raises(StoreError, match="was moved or removed while it was in use"):
+        write_picture(run, 2, "b", kit.a_picture(2))
+    assert not list(outside.rglob("b*"))
+
+
 def test_a_symlink_in_the_place_of_a_picture_is_moved_and_its_target_untouched(
     run: RunDir, kit: Kit, tmp_path: Path
 ) -> None:
