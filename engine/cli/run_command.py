@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from engine import settings as settings_
     from engine.cli.driving import drive, tell
 
+    if args.dir and args.out and args.dir != args.out:
+        raise ConfigError(f"{args.dir} and --out {args.out} name two run directories; give one of them")
     settings = settings_.load(args.config, overrides=overrides_of(args))
     options: dict[str, Any] = {
         "config": args.config,
@@ -137,10 +139,11 @@ def redo_of(text: str | None, out: Path) -> str | list[str] | None:
 
 def simulated(stack: ExitStack, **options: Any) -> dict[str, Any]:
     """Start the simulator for as long as the stack lives; where to reach it."""
+    from engine.runtime.pipeline import SIMULATED_KEY
     from engine.simulator import Simulator
 
     simulator = stack.enter_context(Simulator.in_thread(**options))
-    return {"base_url": simulator.base_url, "api_key": "simulated"}
+    return {"base_url": simulator.base_url, "api_key": SIMULATED_KEY}
 
 
 def check_afterwards(out: Path, config: Any) -> int:

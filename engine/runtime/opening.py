@@ -143,6 +143,14 @@ def check_same_question(manifest: RunManifest, config: RunConfig, prompts: str, 
     )
 
 
+def _check_same_answers(manifest: RunManifest, answers: str | None, run: RunDir) -> None:
+    """Refuse to mix simulated pictures with real ones: nothing could tell them apart afterwards."""
+    before = manifest.fingerprints.get("answers")
+    if before is not None and answers is not None and before != answers:
+        other = "with --simulate" if before == "simulator" else "by Gemini itself, without --simulate"
+        raise RunMismatch(f"{run.root}: this run was made {other}; choose another --out, so that the two do not mix")
+
+
 def _unnamed(name: str, old: str | None, new: str) -> str:
     """What changed, where no key of the configuration says it."""
     if FROM_FILE in {old, new}:
@@ -172,15 +180,27 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -
 
 
 def open_directory(
-    run: RunDir, manifest: RunManifest | None, config: RunConfig, prompts: str, now: float, run_date: str
+    run: RunDir,
+    manifest: RunManifest | None,
+    config: RunConfig,
+    prompts: str,
+    now: float,
+    run_date: str,
+    answers: str | None = None,
 ) -> Opened:
-    """Create the run or take it up. Hold its lock. Raises RunMismatch, LogDamaged, StoreError."""
+    """Create the run or take it up. Hold its lock. Raises RunMismatch, LogDamaged, StoreError.
+
+    `answers`: who gives them (`gemini` or `simulator`), None where a caller's own provider does.
+    """
     durability = config.output.durability
     resumed = manifest is not None
     if manifest is None:
         manifest = new_manifest(config, prompts, now, run_date)
+        if answers is not None:
+            manifest = msgspec.structs.replace(manifest, fingerprints={**manifest.fingerprints, "answers": answers})
         create_run(run, manifest, durability=durability)
     else:
+        _check_same_answers(manifest, answers, run)
         check_same_question(manifest, config, prompts, run)
         if manifest.config.get("generation", {}).get("num_images") != config.generation.num_images:
             manifest = msgspec.structs.replace(manifest, config=config.model_dump(mode="json"))

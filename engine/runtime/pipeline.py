@@ -59,6 +59,8 @@ RECORDS_HELD_MAX = 64
 GRACE_S = 60.0
 """How long calls in flight may take to end once a run is left or stopped."""
 WORKERS_MAX = 4096
+SIMULATED_KEY = "simulated"
+"""The key that goes to the simulator, and to nobody else."""
 BYTES_PER_IMAGE_MIN = {"0.5K": 60_000, "1K": 150_000, "2K": 500_000, "4K": 1_500_000}
 """The least a picture takes; a disk that cannot even hold this is told before anything is spent."""
 
@@ -250,10 +252,14 @@ async def open_run(
             resolved = resolved.model_copy(
                 update={"generation": resolved.generation.model_copy(update={"num_images": chosen.count})}
             )
+        answers = None
         if provider is None:
+            answers = "simulator" if api_key == SIMULATED_KEY else "gemini"
             provider = await stack.enter_async_context(_gemini(settings, base_url, api_key))
         stack.enter_context(RunLock(run))
-        opened = await offload(lambda: open_directory(run, manifest, resolved, chosen.fingerprint, wall(), run_date))
+        opened = await offload(
+            lambda: open_directory(run, manifest, resolved, chosen.fingerprint, wall(), run_date, answers)
+        )
         await offload(lambda: recovering.reopen(opened, redo, wall()))
         images = opened.ledgers["image"]
         missing = max(0, chosen.count - _settled(images)) if "image" in wanted else 0
