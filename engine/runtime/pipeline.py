@@ -140,7 +140,7 @@ class Run:
             elapsed_s=round(elapsed_s, 3),
             images_per_s=round(new_images / elapsed_s, 3),
             stopped_by=self._context.stopped_by,
-            message=str(error) if isinstance(error, EngineError) else None,
+            message=_told(error),
         )
 
     def _metadata_asked(self) -> int:
@@ -189,6 +189,12 @@ class Run:
         finally:
             self._finished.set()
             self._send.close()
+
+
+def _told(error: BaseException | None) -> str | None:
+    if error is None or isinstance(error, EngineError):
+        return None if error is None else str(error)
+    return f"a fault of ours ({type(error).__name__}); events.jsonl has the details, the same command carries on"
 
 
 def _settled(ledger: Ledger) -> int:

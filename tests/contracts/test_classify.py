@@ -15,6 +15,7 @@ from engine.providers.classify import (
     answered,
     duration_s,
     finish_failure,
+    hide,
     http_failure,
     tidy,
 )
@@ -232,7 +233,12 @@ def test_nothing_the_far_side_says_is_an_error_of_ours(status: int, answer: Any,
         assert failure.quota_limit is None or failure.quota_limit >= 0
 
 
-@given(st.text(), st.text(min_size=3))
+@given(st.text(), st.text(min_size=8))
 def test_tidying_hides_a_secret_wherever_it_stands(text: str, secret: str) -> None:
     if secret not in "[key] …":
         assert secret not in tidy(f"{text}{secret}", (secret,)).replace("[key]", "")
+
+
+def test_a_stand_in_key_of_one_letter_tears_no_words_apart() -> None:
+    assert hide("dusk over the park", ["k"]) == "dusk over the park"
+    assert "sekret-key-0815" not in hide("it says sekret-key-0815 here", ["sekret-key-0815"])
