@@ -283,6 +283,25 @@ class Output(Section):
         return value
 
 
+class PictureThresholds(Section):
+    """Where QA begins to flag a picture. Luma runs from 0 to 255."""
+
+    dark_p99: float = Field(default=80, ge=0, le=255, description="Too dark: 99 % of the picture is under this luma.")
+    light_p5: float = Field(default=225, ge=0, le=255, description="Too light: 95 % of the picture is over this luma.")
+    blurred_sharpness: float = Field(
+        default=0.35, ge=0, le=10, description="Blurred: the strongest edges, over the contrast, are under this."
+    )
+    low_entropy_bits: float = Field(
+        default=2.0, ge=0, le=8, description="Little information: entropy of luma is under this, of 8 bits."
+    )
+    aspect_tolerance: float = Field(
+        default=0.06, ge=0, le=10, description="How far width / height may be from the aspect ratio asked for."
+    )
+    odd_size_factor: float = Field(
+        default=2.0, gt=1, le=1e6, description="Odd size: side length this many times the median one, or less."
+    )
+
+
 class Validation(Section):
     """Quality assurance."""
 
@@ -294,6 +313,7 @@ class Validation(Section):
     )
     validate_metadata: bool = Field(default=True, description="Check captions, labels and comments.")
     generate_qa_report: bool = Field(default=True, description="Write qa/report.html beside qa/report.json.")
+    thresholds: PictureThresholds = Field(default_factory=PictureThresholds)
 
 
 class Logging(Section):

@@ -15,7 +15,7 @@ import scipy.fftpack
 from numpy.typing import NDArray
 from PIL import Image
 
-ALGORITHM = "phash64-imagehash4/1"
+ALGORITHM = "phash64-imagehash4/2"
 THUMB_PX = 32
 CROPS = (0.97, 0.94, 0.90, 0.85)
 """Centre crops, as the share of each side that is left."""
@@ -57,12 +57,20 @@ def variant_hashes(pixels: NDArray[np.uint8], luma: Image.Image) -> list[int]:
     for share in CROPS:
         dx, dy = w * (1 - share) / 2, h * (1 - share) / 2
         found.append(_crop_hash(luma, (dx, dy, w - dx, h - dy)))
-    for degrees in ROTATIONS:
-        turned = luma.rotate(degrees, Image.Resampling.BILINEAR)
-        # What a turn by this angle leaves without a border, kept at the picture's own proportions.
-        lost = abs(np.tan(np.radians(degrees))) / 2 * max(w, h)
-        found.append(_crop_hash(turned, (lost, lost, w - lost, h - lost)))
-    return found
+    half = luma.reduce(2)
+    return found + [phash(np.asarray(_turned(half, degrees))) for degrees in ROTATIONS]
+
+
+def _turned(luma: Image.Image, degrees: float) -> Image.Image:
+    """The picture turned, and cropped to what has no border, straight to 32 x 32."""
+    w, h = luma.size
+    angle = np.radians(degrees)
+    inside = 1 - abs(np.tan(angle)) * max(w, h) / min(w, h)
+    cos, sin = np.cos(angle) * inside, np.sin(angle) * inside
+    a, b, d, e = cos * w / THUMB_PX, -sin * h / THUMB_PX, sin * w / THUMB_PX, cos * h / THUMB_PX
+    centre = THUMB_PX / 2
+    matrix = (a, b, w / 2 - (a + b) * centre, d, e, h / 2 - (d + e) * centre)
+    return luma.transform((THUMB_PX, THUMB_PX), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
 def _crop_hash(luma: Image.Image, box: tuple[float, float, float, float]) -> int:

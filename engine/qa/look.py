@@ -179,9 +179,10 @@ def _measure(found: Look, image: Image.Image) -> None:
     found.chroma_std = _chroma(image)
     thumb = np.asarray(small)
     half = max(1, min(reduced.size) // 128)
-    hashes = variant_hashes(thumb, reduced.reduce(half) if half > 1 else reduced)
+    small_luma = reduced.reduce(half) if half > 1 else reduced
+    hashes = variant_hashes(thumb, small_luma)
     found.phash, found.variants = hashes[0], hashes[1:]
-    found.dhash = dhash(reduced)
+    found.dhash = dhash(small_luma)
     found.thumb = thumb.tobytes()
 
 

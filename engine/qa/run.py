@@ -96,7 +96,9 @@ def _pass(
         recheck=options.recheck,
         tick=lambda done, total: tell(Progress("looking at images", done, total)),
     )
-    limits = Thresholds(min_file_bytes=config.validation.min_image_size_kb * 1024)
+    limits = Thresholds(
+        min_file_bytes=config.validation.min_image_size_kb * 1024, **config.validation.thresholds.model_dump()
+    )
     pictures = flag_pictures(found, limits)
     duplicates = None
     if config.validation.check_duplicates:
@@ -110,6 +112,9 @@ def _pass(
     tell(Progress("reading captions, labels and comments", 0, 0))
     answers = flagged_answers(tables.metadata, config.metadata)
     at_odds = contradictions(tables, config)
+    if not config.validation.validate_metadata:
+        answers = answers.with_columns(flags=pl.lit([], pl.List(pl.String)))
+        at_odds = at_odds.clear()
     answers = add_flag(answers, "contradiction", at_odds["image_id"].unique())
     statistics = all_statistics(tables, config, options.seed)
     tell(Progress("comparing what was asked with what is told", 0, 0))

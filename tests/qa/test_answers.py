@@ -139,3 +139,7 @@ def test_nearly_equal_texts_are_paired_and_different_ones_are_not():
     assert found[("i0", "i2")] == 1
     assert found[("i0", "i1")] >= 0.8
     assert len(found) == 2
+
+
+def test_texts_are_not_judged_when_switched_off(flags_after):
+    assert flags_after({"validation": {"validate_metadata": False}}, caption="short") == set()

@@ -73,3 +73,17 @@ def test_a_crop_variant_is_near_the_hash_of_the_cropped_picture(draw):
     cropped = picture.crop((26, 26, 486, 486)).resize((32, 32), Image.Resampling.LANCZOS)
     hash_of_crop = phash(np.asarray(cropped))
     assert (variants["crop 0.90"] ^ hash_of_crop).bit_count() <= 6
+
+
+@pytest.mark.parametrize("degrees", [-4, -2, 2, 4])
+def test_a_turn_variant_is_near_the_hash_of_the_turned_picture(draw, degrees):
+    """The picture is turned on a larger canvas and cut, as an editor does; the sign must be the same."""
+    picture = draw(11, (512, 512)).convert("L")
+    turned = picture.rotate(degrees, Image.Resampling.BICUBIC)
+    lost = round(np.tan(np.radians(abs(degrees))) / 2 * 512)
+    cut = turned.crop((lost, lost, 512 - lost, 512 - lost)).resize((32, 32), Image.Resampling.LANCZOS)
+    small = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS))
+    variants = dict(zip(VARIANTS, variant_hashes(small, picture.reduce(4)), strict=True))
+    apart = {v: (h ^ phash(np.asarray(cut))).bit_count() for v, h in variants.items()}
+    assert apart[f"rotate {degrees:+d}"] <= 6
+    assert apart[f"rotate {degrees:+d}"] < apart[f"rotate {-degrees:+d}"]

@@ -207,3 +207,10 @@ def test_an_image_of_an_unknown_kind_of_bytes_does_not_end_the_pass(make_run, dr
     report = run_qa(run.root)
     assert report.images["invalid"] == 4
     assert report.images["valid"] == 1
+
+
+def test_thresholds_come_from_the_configuration(make_run, draw, encode):
+    run = make_run({"validation": {"thresholds": {"dark_p99": 255}}})
+    run.image(1, encode(draw(1)))
+    run_qa(run.root)
+    assert "dark" in flags_of(run.root)[1]
