@@ -253,7 +253,7 @@ class StageRun:
                         error = raised
                 usage = response.usage if response is not None else (error.usage if error is not None else None)
                 cost = price(request.model, usage, models=context.prices) if usage is not None else None
-                if usage is None and error is not None and error.kind not in UNPAID:
+                if usage is None and error is not None and (error.kind not in UNPAID or _cut_off(error)):
                     cost = start.cost_usd  # lost on the way, maybe paid for: counted at its estimate
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
@@ -354,6 +354,11 @@ class StageRun:
         if again is not None:
             self._queue.retry(again, at)
         return record
+
+
+def _cut_off(error: ProviderError) -> bool:
+    """An answer that we gave up because it was too large came from a model that had worked."""
+    return error.kind is ErrorKind.INVALID and error.http_status == 200
 
 
 __all__ = ["Context", "ErrorKind", "Kit", "Log", "StageRun", "Work"]

@@ -82,6 +82,9 @@ def test_all_faults_in_one_run_settle_every_job_and_show_the_key_nowhere(
     assert kept_aside == {
         "corrupt-picture", "not-a-picture", "truncated-picture", "tiny-picture", "bomb-picture", "invalid-base64",
     }  # fmt: skip
+    lost = {"length-long", "truncated-json", "reset-mid-body", "reset-after-headers", "endless-body", "slow-drip"}
+    for line in images(out, shell):
+        assert line["cost_usd"] or line["image_id"] not in lost, "an answer that was paid for counts as nothing"
     assert verify(RunDir(out)).sound
     told = (done.out + done.err).encode()
     told += b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
