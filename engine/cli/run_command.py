@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--share", default="1", metavar="PART", help="part of every limit for this process, such as 1/4"
     )
+    parser.add_argument("--lease", metavar="FILE", help="share the whole limits with other processes through this file")
     parser.add_argument("--no-wait", action="store_true", help="stop at a used-up daily quota (exit code 4)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         "base_url": args.base_url,
         "wait_for_day": not args.no_wait,
         "share": share_of(args.share),
+        "lease": args.lease,
         "redo": redo_of(args.redo, Path(args.out or args.dir or settings.resolve(settings.config.output.output_dir))),
     }
     with ExitStack() as stack:

@@ -26,6 +26,7 @@ from engine.providers.base import Provider, Response
 from engine.runtime import recovering
 from engine.runtime.admission import Admission, AdmissionView
 from engine.runtime.feeds import Prompts, image_work, metadata_work
+from engine.runtime.lease import Lease
 from engine.runtime.opening import STAGES, Opened, open_directory
 from engine.runtime.prompting import choose_prompts
 from engine.runtime.runner import Context, Kit, StageRun, Work
@@ -216,6 +217,7 @@ async def open_run(
     redo: str | Collection[str] | None = None,
     wait_for_day: bool = True,
     share: float = 1.0,
+    lease: str | Path | None = None,
     wall: Wall = time.time,
     rng: random.Random | None = None,
     offload: Offload | None = None,
@@ -235,6 +237,7 @@ async def open_run(
         redo: ask again for all that is `failed` or `refused`, or for the images with these ids.
         wait_for_day: False ends the run when a daily quota is used up instead of waiting for midnight Pacific.
         share: the part of every limit this process may use.
+        lease: a file through which several processes of this machine share the whole limits.
         wall, rng, offload: the clock, the chance and the threads, for tests.
 
     Leaving the block early stops new calls, lets those in flight end, and leaves a resumable run.
@@ -286,6 +289,7 @@ async def open_run(
             wall=wall,
             wait_for_day=wait_for_day,
             share=share,
+            lease=Lease(Path(lease)) if lease is not None else None,
             on_event=emit,
             jitter=rng.random,
         )
