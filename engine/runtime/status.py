@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
 from engine.core.asking import REJECTED
 from engine.core.ledger import Ledger, slot
+from engine.core.pacific import ZONE, day_bounds
 from engine.errors import ConfigError
 from engine.runtime.estimate import per_image_usd
 from engine.stages.metadata import task_groups
@@ -59,7 +61,7 @@ class ModelStatus(Struct, frozen=True, kw_only=True):
     rejected: int
     """Calls turned away by quotas."""
     requests_today: int
-    """Since midnight UTC."""
+    """Since midnight Pacific, when daily quotas begin anew."""
     per_minute: float
     """Calls per minute over the last ten minutes before the newest call."""
     limit_per_minute: float | None
@@ -100,12 +102,12 @@ class _Calls:
     today: int = 0
     at: deque[str] = field(default_factory=lambda: deque(maxlen=100_000))
 
-    def unmade(self, by_quota: bool, day: str) -> None:
+    def unmade(self, by_quota: bool, midnight: str) -> None:
         """One of the newest calls did not count: a quota turned it away, or it never arrived."""
         self.requests -= 1
         self.rejected += by_quota
         if self.at:
-            self.today -= self.at.pop().startswith(day)
+            self.today -= self.at.pop() >= midnight
 
 
 def _model(made: _Calls, limit: float | None) -> ModelStatus:
@@ -189,7 +191,8 @@ def read_status(root: Path) -> Status:
         for line in scan_settled(path, on_damage=on_damage):
             folds[stage].take(line)
     calls: dict[str, _Calls] = {}
-    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    start, _end = day_bounds(datetime.now(UTC).timestamp(), ZoneInfo(ZONE))
+    midnight = datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for line in scan_settled(run.attempts_log, on_damage=on_damage):
         fold = folds["metadata" if line.stage == "metadata" else "image"]
         place = slot(line.index, line.tasks)
@@ -199,7 +202,7 @@ def read_status(root: Path) -> Status:
         if line.status == "start":
             fold.ledger.started(place, line.attempt)
             model.requests += 1
-            model.today += line.generated_at.startswith(day)
+            model.today += line.generated_at >= midnight
             model.at.append(line.generated_at)
         else:
             fold.ledger.rejected(place, line.attempt)
@@ -207,7 +210,7 @@ def read_status(root: Path) -> Status:
             fold.rejected += by_quota
             if not by_quota and line.error is not None:
                 fold.failures[line.error.kind] += 1
-            model.unmade(by_quota, day)
+            model.unmade(by_quota, midnight)
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))

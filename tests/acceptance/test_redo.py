@@ -49,8 +49,8 @@ def test_what_people_reject_is_made_anew(tmp_path: Path, shell: Any, simulator: 
     assert shell.call(*words, cwd=tmp_path, base_url=sim.base_url).code == 0
     line = shell.lines(tmp_path / "o/log/images.jsonl")[0]
     decision = Decision(
-        id="decision-0001", job=line["job"], status="reject", image_id=line["image_id"], index=line["index"], reviewer="ada",
-        generated_at="2026-11-22T10:00:00.000Z", ms=900, sha256=line["asset"]["sha256"],
+        id="decision-0001", job=line["job"], status="reject", image_id=line["image_id"], index=line["index"],
+        reviewer="ada", generated_at="2026-11-22T10:00:00.000Z", ms=900, sha256=line["asset"]["sha256"],
     )  # fmt: skip
     append_lines(tmp_path / "o/log/reviews.jsonl", [encode_line(decision)])
     redone = shell.call(*words, "--redo", "review", cwd=tmp_path, base_url=sim.base_url)
