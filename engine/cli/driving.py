@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from anyio.abc import TaskStatus
 
-from engine.observe.console import Progress, duration
+from engine.observe.console import Progress, duration, stderr_to_nobody
 from engine.runtime.pipeline import Run, open_run
 from engine.runtime.summary import Summary
 from schemas.config import RunConfig
@@ -126,8 +126,11 @@ def tell(summary: Summary, *, as_json: bool) -> int:
         lines.insert(0, f"stopped: {summary.message or summary.stopped_by}")
     elif summary.exit_code == 3:
         lines.append("some jobs failed for good: see `groundswell status`, and `groundswell run --redo failed`")
-    for line in lines:
-        sys.stderr.write(line + "\n")
+    try:
+        sys.stderr.write("".join(line + "\n" for line in lines))
+        sys.stderr.flush()
+    except OSError:
+        stderr_to_nobody()  # the exit code says it, too
     return summary.exit_code
 
 

@@ -6,8 +6,11 @@ thousand images a second cost no more to show than one.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +41,14 @@ def duration(seconds: float | None) -> str:
     return f"{seconds // 60} min {seconds % 60:02d} s" if seconds >= 60 else f"{seconds} s"
 
 
+def stderr_to_nobody() -> None:
+    """From now on what is written to stderr goes nowhere, without an error: also at the end of the program."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+
+
 class Progress:
     """An observer that shows a run. `quota` answers what the scheduler knows per model."""
 
@@ -66,7 +77,16 @@ class Progress:
         """One line above the bars."""
         style = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(level, "")
         stamp = f"{datetime.now().astimezone():%H:%M:%S} " if self._timestamps else ""
-        self._console.print(Text(stamp + message, style=style), soft_wrap=True)
+        try:
+            self._console.print(Text(stamp + message, style=style), soft_wrap=True)
+        except (OSError, SystemExit):  # rich ends the program when its reader has gone
+            self._speak_to_nobody()
+
+    def _speak_to_nobody(self) -> None:
+        """The terminal went away, or whoever read our pipe. What was paid for is worth more than telling of it."""
+        self._live = False
+        self._console.quiet = True
+        stderr_to_nobody()
 
     async def watch(self) -> None:
         """Draw until cancelled."""
@@ -78,9 +98,15 @@ class Progress:
             try:
                 while True:
                     await anyio.sleep(LIVE_EVERY_S)
-                    live.update(self._picture(), refresh=True)
+                    self._draw(live)
             finally:
-                live.update(self._picture(), refresh=True)
+                self._draw(live)
+
+    def _draw(self, live: Live) -> None:
+        try:
+            live.update(self._picture(), refresh=True)
+        except (OSError, SystemExit):
+            self._speak_to_nobody()
 
     def _plain_line(self) -> str:
         now, tally = time.monotonic(), self.tally

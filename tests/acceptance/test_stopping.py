@@ -123,3 +123,20 @@ def test_a_process_that_was_stopped_for_a_while_goes_on_as_if_nothing_had_been(
     assert arrivals[slept] - arrivals[slept - 1] > 1.5, "the process did not sleep"
     after = [at - arrivals[slept] for at in arrivals[slept:]]
     assert sum(at < 1.0 for at in after) <= 5 + 3, "the sleep was made up for by a burst"
+
+
+def test_a_terminal_that_goes_away_costs_no_call_that_was_paid_for(tmp_path: Path, shell: Any, simulator: Any) -> None:
+    """The window is closed, or `groundswell run 2>&1 | head` has seen enough: stderr is gone, then SIGHUP comes."""
+    sim = simulator(latency=0.3)
+    words = ("run", "--out", "out", "--stages", "image", "--images", "400", "--set", "rate_limiting.max_in_flight=4")
+    process = shell.start(*words, cwd=tmp_path, base_url=sim.base_url)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    process.stderr.close()
+    process.stdout.close()
+    shell.wait_for(lambda: started(tmp_path / "out") >= 9)
+    assert process.poll() is None, "the run ended because nobody reads what it says"
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=20) == 130
+    kept = [line for line in shell.lines(tmp_path / "out/log/images.jsonl") if line["status"] == "ok"]
+    assert len(kept) == sim.stats.paid > 0, "a paid call was not kept"
