@@ -1,6 +1,6 @@
 """CPU per item: the floor, the plain SDK script, the provider alone, and groundswell as a whole.
 
-Each arm is a process of its own on core 0, the server one on core 1; arms take turns, medians are
+Each arm is a process of its own on core 0, the server one on core 1; arms take turns, in changing order, medians are
 reported, and what counts are the ratios within one run. What the arms write stays until the end (some 1.5 GB a
 run for PNG): ext4 looks for a new file's inode past those freed in the last minutes, which costs the next arms CPU.
 
@@ -67,6 +67,7 @@ def run(
         environment["SSL_CERT_FILE"] = far["certificate"]
     if arm[0] == "f" and before is not None:
         environment["PYTHONPATH"] = before
+    os.sync()  # what the arm before left to be written would be this one's burden
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=600)
     if done.returncode:
         raise SystemExit(f"{arm}, {kind}: {done.stderr[-2000:]}")
@@ -94,7 +95,7 @@ def main() -> None:
             results: dict[str, list[Any]] = {arm: [] for arm in arms}
             with server(kind, WIRES[wire]) as far, tempfile.TemporaryDirectory(dir=options.dir) as folder:
                 for n in range(options.runs):
-                    for arm in arms:
+                    for arm in arms if n % 2 == 0 else arms[::-1]:
                         if arm[0] == "a" and "gzip" in wire:
                             continue
                         out = Path(folder) / f"{n}{arm[0]}"

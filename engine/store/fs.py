@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from engine.errors import StoreError
+from engine.store.direct import write_direct
 
 Durability = Literal["strict", "batch", "none"]
 """What an acknowledged write has survived.
@@ -44,6 +45,10 @@ class Fs(Protocol):
         ...
 
     def write(self, fd: int, data: Buffer) -> int: ...
+    def write_direct(self, fd: int, data: Buffer) -> bool:
+        """Write a new file's bytes past the page cache; False where that is not to be had (`store.direct`)."""
+        ...
+
     def truncate(self, fd: int, size_bytes: int) -> None: ...
     def sync(self, fd: int) -> None:
         """The file's bytes and size reach the medium (fdatasync)."""
@@ -80,6 +85,9 @@ class Disk:
 
     def write(self, fd: int, data: Buffer) -> int:
         return os.write(fd, data)
+
+    def write_direct(self, fd: int, data: Buffer) -> bool:
+        return write_direct(fd, data)
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         os.ftruncate(fd, size_bytes)
@@ -131,8 +139,9 @@ def write_new(fs: Fs, path: Path, parts: Sequence[Buffer], *, sync: bool) -> Non
     fd = fs.create(path)
     try:
         try:
-            for part in parts:
-                write_all(fs, fd, part)
+            if not (sync and len(parts) == 1 and fs.write_direct(fd, parts[0])):
+                for part in parts:
+                    write_all(fs, fd, part)
             if sync:
                 fs.sync(fd)
         finally:

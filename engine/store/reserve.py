@@ -114,6 +114,9 @@ class Reserve:
     def write(self, fd: int, data: Buffer) -> int:
         return self._try(lambda: self._disk.write(fd, data))
 
+    def write_direct(self, fd: int, data: Buffer) -> bool:
+        return self._try(lambda: self._disk.write_direct(fd, data))
+
     def truncate(self, fd: int, size_bytes: int) -> None:
         self._disk.truncate(fd, size_bytes)
 

@@ -206,6 +206,14 @@ class Model:
         self._note("write", self._inodes[self._fds[fd]], at, bytes(data)[:written])
         return written
 
+    def write_direct(self, fd: int, data: Any) -> bool:
+        if not DISK.write_direct(fd, data):
+            return False
+        padded = bytes(data) + bytes(-len(data) % 4096)
+        self._note("write", self._inodes[self._fds[fd]], 0, padded)
+        self._note("truncate", self._inodes[self._fds[fd]], len(data))
+        return True
+
     def truncate(self, fd: int, size_bytes: int) -> None:
         DISK.truncate(fd, size_bytes)
         self._note("truncate", self._inodes[self._fds[fd]], size_bytes)
