@@ -13,7 +13,9 @@ import anyio
 import pytest
 
 import engine
+from engine.errors import ProviderError
 from engine.providers.scripted import ScriptedProvider
+from schemas.outcome import ErrorKind
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 
@@ -108,3 +110,19 @@ async def test_a_log_file_that_cannot_be_written_costs_neither_pictures_nor_prog
     assert seen.count("AttemptEnded") == 240
     assert seen[-1] == "RunEnded"
     assert sum("No space left" in message for message in told) == 1
+
+
+async def test_what_lost_answers_may_have_cost_counts_against_the_budget_of_the_next_session(
+    tmp_path: Path, runs: Any
+) -> None:
+    def lost(_request: Any, _n: int) -> ProviderError:
+        return ProviderError(ErrorKind.UNKNOWN, "the connection broke after sending")
+
+    config = runs.config(10, rate_limiting={"max_retries": 1}, budget={"usd": 0.2})
+    first = await engine.run(config, out=tmp_path / "r", **runs.options(ScriptedProvider(lost)), stages=["image"])
+    assert first.stopped_by == "budget"
+    assert 0.1 < first.cost_usd <= 0.2
+    second = ScriptedProvider()
+    again = await engine.run(config, out=tmp_path / "r", **runs.options(second), stages=["image"])
+    assert again.stopped_by == "budget"
+    assert second.requests == [], "money that may be gone was spent again"
