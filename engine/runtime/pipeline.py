@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,7 @@ async def open_run(
             *([run.events] if resolved.logging.log_to_file else []),
             *([settings.resolve(resolved.logging.log_file)] if resolved.logging.log_file else []),
             level=resolved.logging.level,
+            redact=partial(settings_.redact, secret=_key(settings, api_key)),
         )
         stack.callback(log.close)
         emit = fan_out(log, *([observer] if observer is not None else []))
@@ -454,13 +456,21 @@ def _kits(
     }
 
 
+def _key(settings: settings_.Settings, api_key: str | None) -> str | None:
+    """The key in force, given or found."""
+    if api_key:
+        return api_key
+    found = settings_.find_credentials(settings.base_dir, os.environ).key
+    return None if found is None else found.reveal()
+
+
 @asynccontextmanager
 async def _gemini(settings: settings_.Settings, base_url: str | None, api_key: str | None) -> AsyncGenerator[Provider]:
     from engine.providers.gemini import open_gemini  # google-genai costs a second to import
 
     found = settings_.find_credentials(settings.base_dir, os.environ)
     config = settings.config
-    key = api_key or (found.key.reveal() if found.key is not None else None)
+    key = _key(settings, api_key)
     told_all = bool(api_key and base_url)  # whom to ask and as whom: a project of the environment has no part in it
     backend = "vertex" if found.vertex else config.generation.backend
     async with open_gemini(

@@ -13,7 +13,9 @@ HARNESS = Path(__file__).parents[2] / "benchmarks" / "crash.py"
 
 
 def harness(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(HARNESS), *words], capture_output=True, text=True, check=False, timeout=170)
+    return subprocess.run(
+        [sys.executable, str(HARNESS), *words], capture_output=True, text=True, check=False, timeout=170
+    )
 
 
 @pytest.mark.slow
