@@ -116,18 +116,18 @@ def texts_section(report: QAReport) -> Safe | None:
             ],
             tag("td", percent(texts[name]["variety"]["texts_sharing_six_words"]), cls="num"),
             tag("td", number(texts[name]["repeated"]), cls="num"),
-            tag("td", number(texts[name].get("near_pairs")), cls="num"),
+            tag("td", number(texts[name].get("nearly_repeated")), cls="num"),
         )
         for name in ("captions", "comments", "prompts")
         if texts[name]["lengths"]["n"]
     ]  # fmt: skip
-    titles = ("", "Distinct 1", "Distinct 2", "Distinct 3", "Compression", "Share six words", "Repeated", "Near pairs")
+    titles = ("", "Distinct 1", "Distinct 2", "Distinct 3", "Compression", "Share six words", "Repeated", "Nearly")
     head = tag("tr", *[tag("th", t, cls="num" if t else None) for t in titles])
     parts.append(tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), cls="scroll"))
     parts.append(
         tag("p", "Distinct n: share of different runs of n words in the first 50,000 words of a sample; more is more "
                  "varied. Compression: how many times smaller the sample gets; less is more varied. Repeated: texts "
-                 "equal to an earlier one. Near pairs: at least 80 % of three-word runs shared.", cls="small quiet")
+                 "equal to an earlier one. Nearly: at least 80 % of three-word runs shared.", cls="small quiet")
     )  # fmt: skip
     for name in ("captions", "comments"):
         top = texts[name]["words"]["top"][:WORDS_SHOWN]

@@ -88,11 +88,11 @@ def components(
     captions = statistics.get("texts", {}).get("captions")
     if captions and captions["lengths"]["n"] >= 2:
         n = captions["lengths"]["n"]
-        same = min(n, captions["repeated"] + captions["near_pairs"])
+        same = min(n, captions["repeated"] + captions["nearly_repeated"])
         out.append(_part(
             "variety", "Texts are not repeated", 1, 1 - same / n,
             f"{captions['repeated']:,} of {n:,} captions repeat an earlier one word for word, "
-            f"{captions['near_pairs']:,} pairs nearly so.",
+            f"{captions['nearly_repeated']:,} nearly so.",
             "Raise metadata variety: a higher temperature, or prompts that differ more.",
         ))  # fmt: skip
     gaps = [r for r in bias.get("representation", ()) if r["enough"]]

@@ -139,7 +139,7 @@ def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, A
         }
     for name, frame in (("captions", captions), ("prompts", prompts)):
         near = near_texts(frame, "text")
-        out[name]["near_pairs"] = near.height
+        out[name]["nearly_repeated"] = near.filter(pl.col("jaccard") < 1).height
         out[name]["near_examples"] = near.filter(pl.col("jaccard") < 1).head(5).rows()
     return out
 

@@ -155,7 +155,7 @@ JACCARD = 0.8
 NEAR_TEXTS_MAX = 1_000_000
 AGREEING_MIN = 8
 """Of 15 hashes; a pair at 0.8 has fewer once in 250."""
-BUCKET_MAX = 50
+EXACT_MAX = 100_000
 SLICE_ROWS = 20_000
 _ODD = (np.random.default_rng(5).integers(0, 2**63, HASHES, dtype=np.uint64) << np.uint64(1)) | np.uint64(1)
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
@@ -302,28 +302,39 @@ def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _alike(signatures: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of rows that share a band and most of their signatures: those worth comparing exactly."""
-    pairs: list[pl.DataFrame] = []
-    for b in range(0, HASHES, ROWS_PER_BAND):
-        band = signatures.select("row", key=pl.struct(f"h{i}" for i in range(b, b + ROWS_PER_BAND)).hash(b))
-        some = band.filter(pl.col("key").is_duplicated()).group_by("key", maintain_order=True).head(BUCKET_MAX)
-        joined = some.join(some, on="key", suffix="_b").filter(pl.col("row") < pl.col("row_b"))
-        pairs.append(joined.select(a="row", b="row_b"))
-    proposed = pl.concat(pairs).unique(maintain_order=True).sort("a", "b")
+    """For each text the earlier one that is most like it by signature, if one is enough alike to be compared.
+
+    Of those that share a band each is compared with the first and with the one before it, so that a crowd of
+    look-alikes costs as much as it has members, not their square.
+    """
     rows = signatures["row"].to_numpy()
-    at_a, at_b = (np.searchsorted(rows, proposed[side].to_numpy()) for side in ("a", "b"))
-    agreeing = np.zeros(proposed.height, np.uint8)
-    for i in range(HASHES):
-        values = signatures[f"h{i}"].to_numpy()
-        agreeing += values[at_a] == values[at_b]
-    return proposed.filter(pl.Series(agreeing >= AGREEING_MIN))
+    best = np.zeros(len(rows), np.uint8)
+    partner = np.full(len(rows), -1, np.int64)
+    hashes = [signatures[f"h{i}"].to_numpy() for i in range(HASHES)]
+    for b in range(0, HASHES, ROWS_PER_BAND):
+        with np.errstate(over="ignore"):
+            key = hashes[b] * _MIX[0] + hashes[b + 1] * _MIX[1] + hashes[b + 2] * _MIX[2]
+        order = np.argsort(key, kind="stable")
+        same = key[order][1:] == key[order][:-1]
+        later = np.flatnonzero(same) + 1
+        starts = np.concatenate([[True], ~same])
+        firsts = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+        for earlier in (firsts[later], later - 1):
+            at, of = order[later], order[earlier]
+            agreeing = np.zeros(len(at), np.uint8)
+            for values in hashes:
+                agreeing += values[at] == values[of]
+            better = agreeing > best[at]
+            best[at[better]], partner[at[better]] = agreeing[better], of[better]
+    found = np.flatnonzero(best >= AGREEING_MIN)
+    return pl.DataFrame({"a": rows[partner[found]], "b": rows[found], "agreeing": best[found]}).sort("a", "b")
 
 
 def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX) -> pl.DataFrame:
-    """Pairs of texts (by `image_id`) whose three-word shingles overlap by at least `JACCARD`.
+    """Texts that nearly repeat an earlier one, each with that one: three-word shingles overlap by `JACCARD` or more.
 
-    MinHash proposes (15 hashes in bands of three: 97 % of pairs at 0.8, 99.9 % at 0.9), exact sets confirm.
-    Exactly equal texts are linked to their first only.
+    MinHash proposes (15 hashes in bands of three: 97 % of pairs at 0.8, 99.9 % at 0.9); exact sets confirm, or,
+    where there are more than `EXACT_MAX` of them, the signatures alone. Equal texts are linked to their first.
     """
     texts = frame.filter(pl.col(column).is_not_null()).select("image_id", text=column).head(limit).with_row_index("row")
     keys: list[pl.DataFrame] = []
@@ -336,7 +347,12 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
     collected = pl.concat(keys)
     first = collected.unique("key", keep="first", maintain_order=True)
     signatures = pl.concat(signed).join(first.select("row"), on="row", how="semi", maintain_order="left")
-    confirmed = _jaccard(_alike(signatures), texts)
+    proposed = _alike(signatures)
+    if proposed.height > EXACT_MAX:
+        likely = proposed.select("a", "b", jaccard=pl.col("agreeing") / HASHES)
+        confirmed = likely.filter(pl.col("jaccard") >= JACCARD)
+    else:
+        confirmed = _jaccard(proposed.drop("agreeing"), texts)
     equal = (
         collected.join(first.select("key", a="row"), on="key", maintain_order="left")
         .filter(pl.col("row") != pl.col("a"))
