@@ -1,4 +1,5 @@
 # Two commands: `make demo` and `make test`. Only Python 3.11+, pip and make are needed.
+# `make test` is what the continuous integration runs: lint, strict types, import contracts, all tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/groundswell demo
 
-test: $(STAMP)
+test: check
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)

@@ -42,6 +42,8 @@ class Start(Struct, frozen=True, kw_only=True):
     """Input tokens reserved."""
     tasks: tuple[str, ...] = ()
     """Which tasks a metadata call is about."""
+    limit_per_minute: float | None = None
+    """In a rejection: the requests per minute that are kept from now on, if the far side taught a limit."""
     error: Failure | None = None
 
 

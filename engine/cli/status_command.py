@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     for name, model in status.models.items():
         used = "" if model.utilisation is None else f" of {model.limit_per_minute:g} ({model.utilisation:.0%})"
+        used += "" if model.limit_learned is None else f", {model.limit_learned:g}/min learned"
         turned = f", {model.rejected} turned away" if model.rejected else ""
         lines.append(
             f"{'quota':<10}{name}: {model.requests} requests ({model.requests_today} today), "

@@ -165,6 +165,13 @@ class StageRun:
                 group.cancel_scope.cancel()
         self._context.emit(StageEnded(stage=self._kit.stage, counts=dict(self.counts)))
 
+    def _rejection(self, start: Start, failure: Failure | None) -> Start:
+        view = self._context.admission.snapshot().models.get(start.model)
+        taught = view.requests_per_minute if view is not None and view.learned else None
+        return msgspec.structs.replace(
+            start, status="rejected", generated_at=self._context.stamp(), error=failure, limit_per_minute=taught
+        )
+
     def _ask(self, request: Request) -> Ask:
         return Ask(
             model=request.model,
@@ -300,9 +307,7 @@ class StageRun:
             )  # fmt: skip
             match verdict:
                 case Requeue(at=at):
-                    await context.attempts.append(
-                        msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
-                    )
+                    await context.attempts.append(self._rejection(start, failure))
                     self.rejected += error.kind in REJECTED
                     context.emit(
                         Rejected(stage=job.stage, image_id=job.image_id, kind=str(error.kind), message=error.message)
@@ -318,9 +323,7 @@ class StageRun:
                     pass
                 case _:
                     # The far side will answer nothing more: leave the job open for the next session.
-                    await context.attempts.append(
-                        msgspec.structs.replace(start, status="rejected", generated_at=context.stamp(), error=failure)
-                    )
+                    await context.attempts.append(self._rejection(start, failure))
                     self.rejected += error.kind in REJECTED
                     context.stop("fatal", context.admission.stopped or error)
                     return None

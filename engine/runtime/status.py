@@ -66,6 +66,8 @@ class ModelStatus(Struct, frozen=True, kw_only=True):
     """Calls per minute over the last ten minutes before the newest call."""
     limit_per_minute: float | None
     """The configured quota; None: none."""
+    limit_learned: float | None
+    """The requests per minute that the far side taught last; None: nothing."""
     utilisation: float | None
     """`per_minute` of `limit_per_minute`, 0 to 1."""
 
@@ -100,6 +102,7 @@ class _Calls:
     requests: int = 0
     rejected: int = 0
     today: int = 0
+    learned: float | None = None
     at: deque[str] = field(default_factory=lambda: deque(maxlen=100_000))
 
     def unmade(self, by_quota: bool, midnight: str) -> None:
@@ -118,6 +121,7 @@ def _model(made: _Calls, limit: float | None) -> ModelStatus:
         requests_today=made.today,
         per_minute=round(per_minute, 2),
         limit_per_minute=limit,
+        limit_learned=None if made.learned is None else round(made.learned, 1),
         utilisation=None if limit is None else round(per_minute / limit, 4),
     )
 
@@ -211,6 +215,7 @@ def read_status(root: Path) -> Status:
             if not by_quota and line.error is not None:
                 fold.failures[line.error.kind] += 1
             model.unmade(by_quota, midnight)
+            model.learned = line.limit_per_minute or model.learned
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))

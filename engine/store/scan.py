@@ -53,6 +53,8 @@ class Settled(Struct, frozen=True, kw_only=True, gc=False):
     """Input tokens reserved; in the attempts log only."""
     tasks: tuple[str, ...] = ()
     """Which tasks a metadata line is about."""
+    limit_per_minute: float | None = None
+    """A limit that a rejection taught; in the attempts log only."""
     error: Reason | None = None
 
     @property

@@ -47,6 +47,17 @@ async def test_status_of_an_unfinished_run_forecasts_its_end(tmp_path: Path, run
     assert status.images.left_s == pytest.approx(status.images.pending * 3, rel=0.15)
 
 
+async def test_status_tells_the_limit_that_the_far_side_taught(tmp_path: Path, runs: Any) -> None:
+    taught = ProviderError(ErrorKind.RATE_LIMITED, "limit: 120", http_status=429, retry_after_s=1.0, quota_limit=120)
+    await runs.run(
+        tmp_path / "r", ScriptedProvider([None, taught]), images=4, rate_limiting={"requests_per_minute": 600},
+        more={"stages": ["image"]},
+    )  # fmt: skip
+    model = read_status(tmp_path / "r").models["gemini-nano-banana-2.1"]
+    assert model.limit_per_minute == 600
+    assert model.limit_learned == pytest.approx(120, rel=0.1)
+
+
 def test_status_of_no_run_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.json"):
         read_status(tmp_path)
