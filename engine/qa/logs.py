@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,9 @@ from msgspec import Struct, field
 
 from schemas.record import check_line
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
+AHEAD = 2
+"""Chunks that are parsed at the same time."""
 DAMAGE_KEPT_MAX = 100
 
 _COMMON: dict[str, pl.DataType] = {
@@ -98,10 +102,11 @@ class Reading(Struct):
     pending_bytes: int = 0
     """Bytes after the last newline: a line that is being written, or a torn tail."""
 
-    def note(self, line: int, offset: int, reason: str) -> None:
+    def note(self, damage: Damage) -> None:
+        """Count a bad line, and keep it if it is among the first."""
         self.damaged += 1
         if len(self.damage) < DAMAGE_KEPT_MAX:
-            self.damage.append(Damage(line, offset, reason))
+            self.damage.append(damage)
 
 
 def _chunks(path: Path, chunk_bytes: int, reading: Reading) -> Iterator[tuple[int, bytes]]:
@@ -125,10 +130,17 @@ def _chunks(path: Path, chunk_bytes: int, reading: Reading) -> Iterator[tuple[in
         reading.pending_bytes = len(rest)
 
 
-def _parse(lines: list[tuple[int, int, bytes]], schema: dict[str, pl.DataType], reading: Reading) -> list[pl.DataFrame]:
+class _Chunk(Struct):
+    """What one chunk of lines gave; made in a thread of its own."""
+
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+
+
+def _parse(lines: list[tuple[int, int, bytes]], schema: dict[str, pl.DataType], chunk: _Chunk) -> None:
     """Frames of lines that are whole; a line that is not as the format says is noted and left out."""
     if not lines:
-        return []
+        return
     plain = {name: kind for name, kind in schema.items() if name not in RAW}
     try:
         frame = pl.read_ndjson(io.BytesIO(b"\n".join(line for _, _, line in lines)), schema=plain)
@@ -138,13 +150,28 @@ def _parse(lines: list[tuple[int, int, bytes]], schema: dict[str, pl.DataType], 
             if name in schema:
                 texts = [bytes(getattr(r, name)).decode() for r in raw]
                 added.append(pl.Series(name, texts, dtype=pl.String).replace("null", None))
-        return [frame.with_columns(added)]
+        chunk.frames.append(frame.with_columns(added))
     except (pl.exceptions.PolarsError, ValueError):
         if len(lines) == 1:
-            reading.note(lines[0][0], lines[0][1], "not a record of this version")
-            return []
+            chunk.damage.append(Damage(lines[0][0], lines[0][1], "not a record of this version"))
+            return
         middle = len(lines) // 2
-        return _parse(lines[:middle], schema, reading) + _parse(lines[middle:], schema, reading)
+        _parse(lines[:middle], schema, chunk)
+        _parse(lines[middle:], schema, chunk)
+
+
+def _read_chunk(start: int, first_line: int, data: bytes, schema: dict[str, pl.DataType]) -> _Chunk:
+    chunk = _Chunk()
+    whole: list[tuple[int, int, bytes]] = []
+    offset = start
+    for number, line in enumerate(data.split(b"\n")[:-1], start=first_line):
+        if check_line(line):
+            whole.append((number, offset, line))
+        else:
+            chunk.damage.append(Damage(number, offset, "checksum"))
+        offset += len(line) + 1
+    _parse(whole, schema, chunk)
+    return chunk
 
 
 def read_frames(
@@ -152,16 +179,21 @@ def read_frames(
 ) -> Iterator[pl.DataFrame]:
     """The log's records in order, one frame per chunk, with the column `line` (from 1).
 
-    Lines with a wrong checksum are noted in `reading` and left out. A log that is not there is empty.
+    Lines with a wrong checksum are noted in `reading` and left out. A log that is not there is empty. Chunks are
+    parsed one ahead, because polars parses outside the interpreter's lock.
     """
-    for start, data in _chunks(path, chunk_bytes, reading):
-        whole: list[tuple[int, int, bytes]] = []
-        offset = start
-        for line in data.split(b"\n")[:-1]:
-            reading.lines += 1
-            if check_line(line):
-                whole.append((reading.lines, offset, line))
-            else:
-                reading.note(reading.lines, offset, "checksum")
-            offset += len(line) + 1
-        yield from _parse(whole, schema, reading)
+    waiting: deque[Future[_Chunk]] = deque()
+
+    def done(chunk: _Chunk) -> list[pl.DataFrame]:
+        for damage in chunk.damage:
+            reading.note(damage)
+        return chunk.frames
+
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="qa-log") as pool:
+        for start, data in _chunks(path, chunk_bytes, reading):
+            waiting.append(pool.submit(_read_chunk, start, reading.lines + 1, data, schema))
+            reading.lines += data.count(b"\n")
+            if len(waiting) > AHEAD:
+                yield from done(waiting.popleft().result())
+        while waiting:
+            yield from done(waiting.popleft().result())
