@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from engine.observe.events import Event, Observer
     from engine.providers.base import Picture, Provider, Response
     from engine.providers.scripted import ScriptedProvider
-    from engine.runtime.pipeline import Run, open_run, run
+    from engine.runtime.live import Run
+    from engine.runtime.pipeline import open_run, run
     from engine.runtime.summary import Counts, Summary
     from engine.simulator import Simulator
     from schemas.config import RunConfig
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     # runs
-    "Run": "engine.runtime.pipeline",
+    "Run": "engine.runtime.live",
     "open_run": "engine.runtime.pipeline",
     "run": "engine.runtime.pipeline",
     "Counts": "engine.runtime.summary",

@@ -15,7 +15,8 @@ import orjson
 from anyio.abc import TaskStatus
 
 from engine.observe.console import Progress, duration, stderr_to_nobody
-from engine.runtime.pipeline import Run, open_run
+from engine.runtime.live import Run
+from engine.runtime.pipeline import open_run
 from engine.runtime.summary import Summary
 from schemas.config import RunConfig
 

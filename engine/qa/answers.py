@@ -14,6 +14,7 @@ from engine.qa.tables import slug
 from schemas.config import Metadata
 from schemas.metadata import VOCABULARY
 
+SLICE_ROWS = 40_000
 CAPTION_CHARS_MIN = 10
 CAPTION_CHARS_MAX = 500
 PLACEHOLDER = (
@@ -105,8 +106,11 @@ def _unknown(categories: Sequence[str]) -> pl.Expr:
 
 def flagged_answers(metadata: Path, asked: Metadata) -> pl.DataFrame:
     """image_id, index and `flags` of each answer in force, with what it speaks for and whether it has it; no texts."""
-    return (
-        pl.scan_parquet(metadata)
+    table = pl.scan_parquet(metadata)
+    rows = table.select(pl.len()).collect().item()
+    # In slices: a streaming scan reads so many row groups of text ahead that memory would follow the log.
+    parts = [
+        table.slice(start, SLICE_ROWS)
         .select(
             "image_id",
             "index",
@@ -120,5 +124,7 @@ def flagged_answers(metadata: Path, asked: Metadata) -> pl.DataFrame:
             has_comments=pl.col("for_comments") & pl.col("comments").is_not_null(),
             flags=pl.concat_list(answer_flags(asked)).list.drop_nulls(),
         )
-        .collect(engine="streaming")
-    )
+        .collect()
+        for start in range(0, max(rows, 1), SLICE_ROWS)
+    ]
+    return pl.concat(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,26 +18,25 @@ from typing import Any
 import anyio
 
 from engine import settings as settings_
-from engine.core.ledger import Ledger, slot
 from engine.core.retry import policy_of
-from engine.errors import ConfigError, EngineError, ProviderError, leaf_of
+from engine.errors import ConfigError
 from engine.observe.events import Observer, RunEnded, RunOpened, fan_out
 from engine.observe.logs import EventLog
-from engine.providers.base import Provider, Response
+from engine.providers.base import Provider
 from engine.runtime import recovering
-from engine.runtime.admission import Admission, AdmissionView
+from engine.runtime.admission import Admission
 from engine.runtime.feeds import Prompts, image_work, metadata_work
+from engine.runtime.kits import Growth, stage_kits
 from engine.runtime.lease import Lease
-from engine.runtime.opening import STAGES, Opened, open_directory
+from engine.runtime.live import Run, Wall, settled_jobs
+from engine.runtime.opening import STAGES, open_directory
 from engine.runtime.prompting import choose_prompts
-from engine.runtime.runner import Context, Kit, StageRun, Work
-from engine.runtime.summary import Counts, Summary
-from engine.stages import image as image_stage
+from engine.runtime.runner import Context, Work
+from engine.runtime.summary import Summary
 from engine.stages import metadata as metadata_stage
 from engine.store import (
     DISK,
     PICTURE_THREADS,
-    BadPicture,
     Fs,
     Offload,
     Reserve,
@@ -47,17 +46,12 @@ from engine.store import (
     check_space,
     load_manifest,
     open_writer,
-    quarantine,
-    save_picture,
     threads,
 )
 from schemas.config import RunConfig
-from schemas.job import Job, Request, Stage
-from schemas.outcome import ErrorKind, Failure
+from schemas.job import Stage
 from schemas.record import Record
 
-RECORDS_HELD_MAX = 64
-"""Settled records that wait for a slow reader before new calls do."""
 GRACE_S = 60.0
 """How long calls in flight may take to end once a run is left or stopped."""
 WORKERS_MAX = 4096
@@ -65,142 +59,6 @@ SIMULATED_KEY = "simulated"
 """The key that goes to the simulator, and to nobody else."""
 BYTES_PER_IMAGE_MIN = {"0.5K": 60_000, "1K": 150_000, "2K": 500_000, "4K": 1_500_000}
 """The least a picture takes; a disk that cannot even hold this is told before anything is spent."""
-
-Wall = Callable[[], float]
-
-
-class Run:
-    """A run in progress, as `open_run` gives it."""
-
-    def __init__(self, opened: Opened, context: Context, asked: Mapping[Stage, int], wall: Wall) -> None:
-        self._opened = opened
-        self._context = context
-        self._asked = dict(asked)
-        self._wall = wall
-        self._began = anyio.current_time()
-        self._before = {stage: opened.ledgers[stage].attempts for stage in STAGES}
-        self._settled_before = {stage: _settled(opened.ledgers[stage]) for stage in STAGES}
-        self._stages: list[StageRun] = []
-        self._raised = False
-        self._finished = anyio.Event()
-        self._send, self._receive = anyio.create_memory_object_stream[Record](RECORDS_HELD_MAX)
-        self.dir = opened.run
-
-    def __repr__(self) -> str:
-        images = self._opened.ledgers["image"]
-        return f"<Run {self.dir.root} {images!r}{' finished' if self.finished else ''}>"
-
-    @property
-    def finished(self) -> bool:
-        """Nothing is in flight and nothing will be."""
-        return self._finished.is_set()
-
-    def records(self) -> AsyncIterator[Record]:
-        """Settled records as they come, images and metadata alike. A slow reader slows the run."""
-        return self._receive
-
-    async def wait(self) -> Summary:
-        """Let the run end without looking at its records."""
-        async for _ in self._receive:
-            pass
-        await self._finished.wait()
-        self.raise_error()
-        return self.summary()
-
-    def raise_error(self) -> None:
-        """Raise, once, what ended the run although nobody asked for it: a prompt file that changed, say."""
-        if self._context.stopped_by == "error" and self._context.error is not None and not self._raised:
-            self._raised = True
-            raise self._context.error
-
-    async def until_finished(self) -> None:
-        """Return when nothing is in flight any more; records must be read, or not be wanted."""
-        await self._finished.wait()
-
-    def stop(self, reason: str = "interrupted") -> None:
-        """No new calls; those in flight end and are kept. Returns at once; a run that has ended stays as it is."""
-        if self.finished:
-            return
-        self._context.stop(reason)
-
-    def quota(self) -> AdmissionView:
-        """What the scheduler knows: requests, rejections, learned limits, money, per model."""
-        return self._context.admission.snapshot()
-
-    def summary(self) -> Summary:
-        """The state of the run as of now."""
-        ledgers, elapsed_s = self._opened.ledgers, max(1e-9, anyio.current_time() - self._began)
-        new_images = _settled(ledgers["image"]) - self._settled_before["image"]
-        error = self._context.error
-        return Summary(
-            run=str(self.dir.root),
-            images=Counts.of(ledgers["image"], self._asked.get("image", 0)),
-            metadata=Counts.of(ledgers["metadata"], self._metadata_asked()),
-            attempts=sum(ledger.attempts for ledger in ledgers.values()),
-            rate_limited=sum(stage.rejected for stage in self._stages),
-            cost_usd=round(sum(ledger.cost_usd for ledger in ledgers.values()), 6),
-            elapsed_s=round(elapsed_s, 3),
-            images_per_s=round(new_images / elapsed_s, 3),
-            stopped_by=self._context.stopped_by,
-            message=_told(error),
-        )
-
-    def _metadata_asked(self) -> int:
-        """Calls that describe every picture there is or may still be."""
-        asked = self._asked.get("metadata", 0)
-        images = self._opened.ledgers["image"]
-        per_image = asked // max(1, self._asked.get("image", 0)) if asked else 0
-        return max(0, asked - per_image * (images.refused + images.failed))
-
-    async def deliver(self, record: Record) -> None:
-        """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""
-        try:
-            await self._send.send(record)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
-
-    def close(self) -> None:
-        """Let go of the stream of records."""
-        self._send.close()
-        self._receive.close()
-
-    def stop_reading(self) -> None:
-        """Records go nowhere from now on; the log has them."""
-        self._receive.close()
-
-    async def drive(self, stages: Iterable[tuple[Kit, AsyncGenerator[Work]]], ended: Callable[[Stage], None]) -> None:
-        """Run the stages side by side until all have ended."""
-
-        async def one(stage_run: StageRun, stage: Stage) -> None:
-            try:
-                await stage_run.run()
-            except (EngineError, ExceptionGroup) as raised:
-                error = leaf_of(raised)
-                if not isinstance(error, EngineError):
-                    raise
-                self._context.stop("error", error)
-            finally:
-                ended(stage)
-
-        try:
-            async with anyio.create_task_group() as group:
-                for kit, work in stages:
-                    stage_run = StageRun(self._context, kit, work)
-                    self._stages.append(stage_run)
-                    group.start_soon(one, stage_run, kit.stage)
-        finally:
-            self._finished.set()
-            self._send.close()
-
-
-def _told(error: BaseException | None) -> str | None:
-    if error is None or isinstance(error, EngineError):
-        return None if error is None else str(error)
-    return f"a fault of ours ({type(error).__name__}); events.jsonl has the details, the same command carries on"
-
-
-def _settled(ledger: Ledger) -> int:
-    return ledger.ok + ledger.refused + ledger.failed
 
 
 @asynccontextmanager
@@ -272,7 +130,7 @@ async def open_run(
         )
         await offload(lambda: recovering.reopen(opened, redo, wall()))
         images = opened.ledgers["image"]
-        missing = max(0, chosen.count - _settled(images)) if "image" in wanted else 0
+        missing = max(0, chosen.count - settled_jobs(images)) if "image" in wanted else 0
         models = (resolved.generation.model, resolved.metadata.model)
         await offload(lambda: _preflight(run, resolved, _in_flight_max(resolved, models), missing))
         log = EventLog(
@@ -297,7 +155,7 @@ async def open_run(
         )
         durability = resolved.output.durability
         groups = len(metadata_stage.task_groups(resolved.metadata))
-        described = _settled(opened.ledgers["metadata"]) >= groups * images.ok or "metadata" not in wanted
+        described = settled_jobs(opened.ledgers["metadata"]) >= groups * images.ok or "metadata" not in wanted
         reserve = None if missing == 0 and described else stack.enter_context(Reserve(run))
         disk: Fs = DISK if reserve is None else reserve
         logs = {
@@ -327,8 +185,10 @@ async def open_run(
         stack.callback(the_run.close)
         context.deliver = the_run.deliver
         notes = await recovering.settle_doubts(opened, resolved, chosen, logs, context, offload)
-        growth = _Growth()
-        kits = _kits(run, resolved, opened, logs[run.images_log], logs.get(run.metadata_log), offload, disk, growth)
+        growth = Growth()
+        kits = stage_kits(
+            run, resolved, opened, logs[run.images_log], logs.get(run.metadata_log), offload, disk, growth
+        )
         feeds: dict[Stage, AsyncGenerator[Work]] = {
             "image": image_work(resolved, chosen, images),
             "metadata": metadata_work(
@@ -342,7 +202,7 @@ async def open_run(
                 out=str(run.root),
                 resumed=opened.resumed,
                 asked={stage: asked[stage] for stage in wanted},
-                settled={stage: _settled(opened.ledgers[stage]) for stage in wanted},
+                settled={stage: settled_jobs(opened.ledgers[stage]) for stage in wanted},
                 notes=(*settings.warnings, *opened.notes, *notes),
             )
         )
@@ -383,77 +243,6 @@ async def run(
     """Do a whole run and give its summary. Options as for `open_run`."""
     async with open_run(out, config, **options) as the_run:
         return await the_run.wait()
-
-
-class _Growth:
-    """Whether the image log may still grow, and an event for its next line."""
-
-    def __init__(self) -> None:
-        self.growing = True
-        self.event = anyio.Event()
-
-    def grew(self) -> None:
-        event, self.event = self.event, anyio.Event()
-        event.set()
-
-    def ended(self, stage: Stage) -> None:
-        if stage == "image":
-            self.growing = False
-            self.grew()
-
-
-def _kits(
-    run: RunDir,
-    config: RunConfig,
-    opened: Opened,
-    images: Any,
-    metadata: Any,
-    offload: Offload,
-    fs: Fs,
-    growth: _Growth,
-) -> dict[Stage, Kit]:
-    durability = config.output.durability
-
-    async def keep_picture(job: Job, response: Response) -> dict[str, Any]:
-        picture = response.picture
-        if picture is None:
-            raise ProviderError(ErrorKind.NO_PICTURE, "the answer holds no picture", usage=response.usage)
-        try:
-            asset = await save_picture(
-                run, job.index, job.image_id, picture.data, durability=durability, offload=offload, fs=fs
-            )
-        except BadPicture as bad:
-            raise ProviderError(
-                ErrorKind.BAD_IMAGE, f"the picture is not usable: {bad}", usage=response.usage, bad_bytes=picture.data
-            ) from None
-        return {"asset": asset}
-
-    async def read_answer(job: Job, response: Response) -> dict[str, Any]:
-        return metadata_stage.read_answer(config.metadata, job.tasks, response.text)
-
-    async def keep_aside(job: Job, attempt: int, data: bytes, reason: str) -> None:
-        name = f"{job.image_id}.{job.stage}.{attempt}"
-        await offload(lambda: quarantine(run, name, data, reason))
-
-    def image_ended(record: Record) -> None:
-        ended(record)
-        growth.grew()
-
-    def ended(record: Record) -> None:
-        tasks = getattr(record, "tasks", ())
-        opened.ledgers[record.stage].ended(
-            slot(record.index, tasks), record.job, record.status, record.final, record.attempt, record.cost_usd
-        )
-
-    def unchanged(_request: Request, _previous: Failure) -> dict[str, Any]:
-        return {}
-
-    return {
-        "image": Kit("image", images, keep_picture, image_stage.image_record, unchanged, keep_aside, image_ended),
-        "metadata": Kit(
-            "metadata", metadata, read_answer, metadata_stage.metadata_record, metadata_stage.repair, keep_aside, ended
-        ),
-    }
 
 
 def _key(settings: settings_.Settings, api_key: str | None) -> str | None:

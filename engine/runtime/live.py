@@ -1,0 +1,156 @@
+"""A run in progress, as those who opened it see and steer it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+
+import anyio
+
+from engine.core.ledger import Ledger
+from engine.errors import EngineError, leaf_of
+from engine.runtime.admission import AdmissionView
+from engine.runtime.opening import STAGES, Opened
+from engine.runtime.runner import Context, Kit, StageRun, Work
+from engine.runtime.summary import Counts, Summary
+from schemas.job import Stage
+from schemas.record import Record
+
+RECORDS_HELD_MAX = 64
+"""Settled records that wait for a slow reader before new calls do."""
+
+Wall = Callable[[], float]
+
+
+class Run:
+    """A run in progress, as `open_run` gives it."""
+
+    def __init__(self, opened: Opened, context: Context, asked: Mapping[Stage, int], wall: Wall) -> None:
+        self._opened = opened
+        self._context = context
+        self._asked = dict(asked)
+        self._wall = wall
+        self._began = anyio.current_time()
+        self._before = {stage: opened.ledgers[stage].attempts for stage in STAGES}
+        self._settled_before = {stage: settled_jobs(opened.ledgers[stage]) for stage in STAGES}
+        self._stages: list[StageRun] = []
+        self._raised = False
+        self._finished = anyio.Event()
+        self._send, self._receive = anyio.create_memory_object_stream[Record](RECORDS_HELD_MAX)
+        self.dir = opened.run
+
+    def __repr__(self) -> str:
+        images = self._opened.ledgers["image"]
+        return f"<Run {self.dir.root} {images!r}{' finished' if self.finished else ''}>"
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is in flight and nothing will be."""
+        return self._finished.is_set()
+
+    def records(self) -> AsyncIterator[Record]:
+        """Settled records as they come, images and metadata alike. A slow reader slows the run."""
+        return self._receive
+
+    async def wait(self) -> Summary:
+        """Let the run end without looking at its records."""
+        async for _ in self._receive:
+            pass
+        await self._finished.wait()
+        self.raise_error()
+        return self.summary()
+
+    def raise_error(self) -> None:
+        """Raise, once, what ended the run although nobody asked for it: a prompt file that changed, say."""
+        if self._context.stopped_by == "error" and self._context.error is not None and not self._raised:
+            self._raised = True
+            raise self._context.error
+
+    async def until_finished(self) -> None:
+        """Return when nothing is in flight any more; records must be read, or not be wanted."""
+        await self._finished.wait()
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """No new calls; those in flight end and are kept. Returns at once; a run that has ended stays as it is."""
+        if self.finished:
+            return
+        self._context.stop(reason)
+
+    def quota(self) -> AdmissionView:
+        """What the scheduler knows: requests, rejections, learned limits, money, per model."""
+        return self._context.admission.snapshot()
+
+    def summary(self) -> Summary:
+        """The state of the run as of now."""
+        ledgers, elapsed_s = self._opened.ledgers, max(1e-9, anyio.current_time() - self._began)
+        new_images = settled_jobs(ledgers["image"]) - self._settled_before["image"]
+        error = self._context.error
+        return Summary(
+            run=str(self.dir.root),
+            images=Counts.of(ledgers["image"], self._asked.get("image", 0)),
+            metadata=Counts.of(ledgers["metadata"], self._metadata_asked()),
+            attempts=sum(ledger.attempts for ledger in ledgers.values()),
+            rate_limited=sum(stage.rejected for stage in self._stages),
+            cost_usd=round(sum(ledger.cost_usd for ledger in ledgers.values()), 6),
+            elapsed_s=round(elapsed_s, 3),
+            images_per_s=round(new_images / elapsed_s, 3),
+            stopped_by=self._context.stopped_by,
+            message=_told(error),
+        )
+
+    def _metadata_asked(self) -> int:
+        """Calls that describe every picture there is or may still be."""
+        asked = self._asked.get("metadata", 0)
+        images = self._opened.ledgers["image"]
+        per_image = asked // max(1, self._asked.get("image", 0)) if asked else 0
+        return max(0, asked - per_image * (images.refused + images.failed))
+
+    async def deliver(self, record: Record) -> None:
+        """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""
+        try:
+            await self._send.send(record)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+    def close(self) -> None:
+        """Let go of the stream of records."""
+        self._send.close()
+        self._receive.close()
+
+    def stop_reading(self) -> None:
+        """Records go nowhere from now on; the log has them."""
+        self._receive.close()
+
+    async def drive(self, stages: Iterable[tuple[Kit, AsyncGenerator[Work]]], ended: Callable[[Stage], None]) -> None:
+        """Run the stages side by side until all have ended."""
+
+        async def one(stage_run: StageRun, stage: Stage) -> None:
+            try:
+                await stage_run.run()
+            except (EngineError, ExceptionGroup) as raised:
+                error = leaf_of(raised)
+                if not isinstance(error, EngineError):
+                    raise
+                self._context.stop("error", error)
+            finally:
+                ended(stage)
+
+        try:
+            async with anyio.create_task_group() as group:
+                for kit, work in stages:
+                    stage_run = StageRun(self._context, kit, work)
+                    self._stages.append(stage_run)
+                    group.start_soon(one, stage_run, kit.stage)
+        finally:
+            self._finished.set()
+            self._send.close()
+
+
+def _told(error: BaseException | None) -> str | None:
+    if error is None or isinstance(error, EngineError):
+        return None if error is None else str(error)
+    return f"a fault of ours ({type(error).__name__}); events.jsonl has the details, the same command carries on"
+
+
+def settled_jobs(ledger: Ledger) -> int:
+    """How many jobs of a stage are over, well or not."""
+    return ledger.ok + ledger.refused + ledger.failed
