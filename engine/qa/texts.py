@@ -283,7 +283,7 @@ def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
     # Split at blanks: a third of the work of finding words, and punctuation changes little here.
     split = pl.col("text").str.to_lowercase().str.split(" ")
     words = texts.select("row", w=split).filter(pl.col("w").list.len() >= SHINGLE_WORDS)
-    schema = {"row": pl.UInt32, **{f"h{i}": pl.UInt64 for i in range(HASHES)}}
+    schema = {"row": pl.UInt32, **{f"h{i}": pl.UInt32 for i in range(HASHES)}}
     if not words.height:
         return pl.DataFrame(schema=schema)
     length = words["w"].list.len().to_numpy().astype(np.int64)
@@ -297,7 +297,10 @@ def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
         shingle = shingle[inside[:-2]]
         shingle ^= shingle >> np.uint64(29)
         starts = np.concatenate([[0], np.cumsum(length - SHINGLE_WORDS + 1)[:-1]])
-        least = {f"h{i}": np.minimum.reduceat(shingle * odd, starts) for i, odd in enumerate(_ODD)}
+        low = np.uint64(32)  # half of each least hash is enough to compare, and a million texts have fifteen
+        least = {
+            f"h{i}": (np.minimum.reduceat(shingle * odd, starts) >> low).astype(np.uint32) for i, odd in enumerate(_ODD)
+        }
     return pl.DataFrame({"row": words["row"], **least}, schema=schema)
 
 
@@ -346,8 +349,10 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
         return pl.DataFrame(schema={"image_a": pl.String, "image_b": pl.String, "jaccard": pl.Float64})
     collected = pl.concat(keys)
     first = collected.unique("key", keep="first", maintain_order=True)
-    signatures = pl.concat(signed).join(first.select("row"), on="row", how="semi", maintain_order="left")
-    proposed = _alike(signatures)
+    signatures = pl.concat(signed)
+    signed.clear()
+    proposed = _alike(signatures.join(first.select("row"), on="row", how="semi", maintain_order="left"))
+    del signatures
     if proposed.height > EXACT_MAX:
         likely = proposed.select("a", "b", jaccard=pl.col("agreeing") / HASHES)
         confirmed = likely.filter(pl.col("jaccard") >= JACCARD)
