@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from engine.qa.answers import normal_label
-from engine.qa.statistics import ASKED_AS_LABEL, answered
+from engine.qa.statistics import answered
 from engine.qa.tables import Tables, slug
 from schemas.config import RunConfig
 
@@ -23,7 +23,6 @@ RULES = {
     "one or nobody in the caption, over 100 people in the labels": ("caption", _ALONE, "crowd_size", MANY),
 }
 """Rule: (whose text, what it says, label category, values that cannot be)."""
-DIGITAL = "a post asked for, a place labelled"
 
 
 def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
@@ -44,12 +43,11 @@ def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
         .filter(pl.col("status") == "ok")
         .select(
             "image_id",
-            (pl.col("asked_setting").replace(ASKED_AS_LABEL) == "digital").alias("digital"),
             *marks("prompt", "prompt"),
         )
     )
     captions = answered(tables, "caption").select("image_id", *marks("caption", "caption"))
-    seen = [c for c in ("time_of_day", "crowd_size", "setting") if c in categories]
+    seen = [c for c in ("time_of_day", "crowd_size") if c in categories]
     labels = (
         answered(tables, "labels")
         .filter(pl.col("labels").is_not_null())
@@ -57,9 +55,6 @@ def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
     )
     both = labels.join(prompts, on="image_id").join(captions, on="image_id", how="left")
     tests = {name: pl.col(name) & pl.col(f"label:{c}").is_in(list(values)) for name, (_, _, c, values) in rules.items()}
-    if "setting" in seen:
-        known = pl.col("label:setting").is_in(["street", "square", "park", "campus", "rural", "industrial"])
-        tests[DIGITAL] = pl.col("digital") & known
     if not tests:
         return pl.DataFrame(schema={"image_id": pl.String, "rule": pl.String})
     return (

@@ -393,7 +393,7 @@ async def test_where_nothing_was_sent_nothing_was_paid(
         }[what]
         if what == "a proxy's refusal":
             monkeypatch.setenv("https_proxy", server.url)
-        async with provider_at(url, transport, timeout_s=1) as provider:
+        async with provider_at(url, transport, timeout_s=30) as provider:
             assert (await failure_of(provider)).kind is ErrorKind.CONNECT
 
 
