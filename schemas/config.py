@@ -13,10 +13,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.models import DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, IMAGE_MODELS, MODELS, TEXT_MODELS, ModelInfo
+from schemas.vocabulary import VOCABULARY, plain_label
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Price = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 def _moot(default: Any, description: str, why: str) -> Any:
@@ -129,6 +131,11 @@ class Metadata(Section):
     include_emojis: bool = Field(default=True, description="Comments may carry emojis.")
     num_caption_variations: int = Field(
         default=1, ge=1, le=10, description="Captions per image; the first is the caption."
+    )
+    language: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2,3}$",
+        description="Language of captions and comments as an ISO 639 code such as de, fr, uk, ar; null: English.",
     )
     label_categories: tuple[str, ...] = Field(
         default=(
@@ -316,6 +323,39 @@ class Validation(Section):
     thresholds: PictureThresholds = Field(default_factory=PictureThresholds)
 
 
+class QA(Section):
+    """What the set is measured against, and how often QA may ask again."""
+
+    targets: dict[str, dict[str, Share]] = Field(
+        default={},
+        description="Label mix that is wanted, per category: value and its share. Shares of a category add up to 1 at "
+        "most; the rest is for values that are not named.",
+    )
+    max_redo: int = Field(
+        default=2,
+        ge=0,
+        le=20,
+        description="How often `run --redo qa` may ask again for one image, and for its texts, before it gives them "
+        "up.",
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _shares(cls, value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        plain: dict[str, dict[str, float]] = {}
+        for category, mix in value.items():
+            wanted = {plain_label(name): share for name, share in mix.items()}
+            known = [v.lower() for v in VOCABULARY.get(category, ())]
+            unknown = [name for name in wanted if known and name not in known]
+            total = sum(wanted.values())
+            if unknown:
+                raise ValueError(f"{category} has no value {unknown[0]!r}; use {', '.join(known)}")
+            if not 0 < total <= 1.001:
+                raise ValueError(f"the shares of {category} add up to {total:g}; give shares that add up to 1 at most")
+            plain[category] = wanted
+        return plain
+
+
 class Logging(Section):
     """What is told, and where."""
 
@@ -362,10 +402,21 @@ class RunConfig(Section):
     source_data: SourceData = Field(default_factory=SourceData)
     output: Output = Field(default_factory=Output)
     validation: Validation = Field(default_factory=Validation)
+    qa: QA = Field(default_factory=QA)
     logging: Logging = Field(default_factory=Logging)
     transport: Literal["fast", "sdk"] = Field(
         default="fast", description="fast: our answer path. sdk: google-genai alone."
     )
+
+    @model_validator(mode="after")
+    def _targets_are_labelled(self) -> RunConfig:
+        odd = [c for c in self.qa.targets if c not in self.metadata.label_categories]
+        if odd:
+            raise ValueError(
+                f"qa.targets names {odd[0]!r}, which is no entry of metadata.label_categories; add it there, or use "
+                f"one of {', '.join(self.metadata.label_categories)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _capabilities(self) -> RunConfig:

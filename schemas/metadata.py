@@ -15,41 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from schemas.config import Metadata
+from schemas.vocabulary import VOCABULARY
 
-VOCABULARY: dict[str, tuple[str, ...]] = {
-    "scene_type": (
-        "march",
-        "rally",
-        "sit_in",
-        "vigil",
-        "strike_picket",
-        "occupation_camp",
-        "riot_confrontation",
-        "community_meeting",
-        "voting_queue",
-        "online_post_graphic",
-        "other",
-    ),
-    "setting": (
-        "city_centre",
-        "square",
-        "campus",
-        "government_building",
-        "park",
-        "street",
-        "industrial",
-        "rural",
-        "indoor",
-        "digital",
-    ),
-    "activity_level": ("low", "medium", "high"),
-    "crowd_size": ("1-5", "6-20", "21-100", "101-1000", ">1000"),
-    "time_of_day": ("dawn", "day", "dusk", "night"),
-    "sentiment": ("joyful", "hopeful", "determined", "solemn", "angry", "fearful", "neutral"),
-    "informational": ("yes", "no"),
-    "illustrations": ("yes", "no"),
-}
-"""Known label categories and their values; the cuts of crowd_size are those of the UCLA protest set."""
+__all__ = ["VOCABULARY", "answer_model", "answer_schema", "slug"]
 
 _Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 _Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

@@ -90,7 +90,10 @@ def fingerprints(config: RunConfig, prompts: str) -> dict[str, str]:
     """Digests of what is asked. Limits, folders, budgets and the number of images are not among it."""
     wanted = config.generation
     image = [wanted.model, wanted.resolution, wanted.aspect_ratio, wanted.temperature]
-    asked = {"prompts": prompts, "image": image, "metadata": config.metadata.model_dump(mode="json")}
+    metadata = config.metadata.model_dump(mode="json")
+    if metadata["language"] is None:
+        del metadata["language"]  # runs from before this key existed asked the same
+    asked = {"prompts": prompts, "image": image, "metadata": metadata}
     return {
         name: value
         if isinstance(value, str)
@@ -243,7 +246,8 @@ def _fold(opened: Opened, now: float) -> None:
 
 def _take_end(ledger: Ledger) -> Callable[[Settled], object]:
     def take(line: Settled) -> None:
-        ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd)
+        kind = line.error.kind if line.error else None
+        ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd, kind)
 
     return take
 

@@ -33,6 +33,7 @@ _HEAD = """\
 """
 
 _EXAMPLES = {
+    "qa.targets": '{ time_of_day: { day: 0.7, night: 0.2 }, crowd_size: { "21-100": 0.5, ">1000": 0.1 } }',
     "rate_limiting.models": "{ gemini-3.1-flash-lite: { requests_per_minute: 300 } }",
     "prices.models": "{ gemini-9-image: { input_usd_per_m: 1.5, text_usd_per_m: 7.5, image_usd_per_m: 30 } }",
 }
@@ -107,6 +108,8 @@ def _short(value: Any) -> str:
 def _values(info: FieldInfo) -> str:
     if keys.named_sections(info.annotation):
         return "one section per model name"
+    if typing.get_origin(info.annotation) is dict:
+        return "category: {value: share}"
     options = _options(info.annotation)
     if typing.get_origin(info.annotation) is tuple:
         return "list of " + (", ".join(options) if options else "texts")

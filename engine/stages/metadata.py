@@ -19,6 +19,7 @@ from schemas.metadata import answer_model, answer_schema, slug
 from schemas.outcome import ErrorKind, Failure, Usage
 from schemas.prompt import Reference
 from schemas.record import ImageRecord, MetadataRecord, Record
+from schemas.vocabulary import language_name
 
 SYSTEM = (
     "You describe synthetic pictures of fictional places for a research dataset. Say only what can be seen; "
@@ -72,6 +73,11 @@ def _instructions(metadata: Metadata, tasks: tuple[str, ...], image: ImageRecord
             f"comments: {metadata.num_comments_per_image} comments such as people would leave under this picture on "
             "social media: supportive, critical, emotional and informational voices, one to three sentences each, "
             f"{hashtags}, {emojis}. No insults to groups, no calls for violence."
+        )
+    if metadata.language is not None and {"caption", "comments"} & {*tasks}:
+        asked.append(
+            f"Write captions and comments in {language_name(metadata.language)}, whatever the language of these "
+            "instructions; label values stay as the schema spells them."
         )
     theme = (image.source_data.get("atropia") or {}).get("theme") if image.source_data else None
     if isinstance(theme, str):
