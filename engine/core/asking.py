@@ -21,6 +21,7 @@ UNPAID = frozenset(
         ErrorKind.CONNECT,
         ErrorKind.SERVER,
         ErrorKind.INVALID,
+        ErrorKind.TOO_LARGE,
         ErrorKind.AUTH,
         ErrorKind.MODEL,
         ErrorKind.REGION,

@@ -36,6 +36,8 @@ class Ledger:
         self._in_doubt: dict[int, int] = {}
         self.reopened: set[int] = set()
         """Places that were settled well once and are asked again: their pictures were redone or lost."""
+        self.too_large: set[int] = set()
+        """Places whose whole request a far side found too large: they are asked with fewer reference pictures."""
         self.counts: list[int] = [0, 0, 0, 0]
         self.attempts = 0
         self.cost_usd = 0.0
@@ -48,7 +50,16 @@ class Ledger:
             self._attempts.frombytes(bytes(2 * missing))
             self._codes.extend(bytes(missing))
 
-    def ended(self, place: int, job: str, status: str, final: bool, attempt: int, cost_usd: float | None) -> None:
+    def ended(
+        self,
+        place: int,
+        job: str,
+        status: str,
+        final: bool,
+        attempt: int,
+        cost_usd: float | None,
+        error_kind: str | None = None,
+    ) -> None:
         """An attempt ended: one line of images.jsonl or metadata.jsonl."""
         # A million lines come through here when a run is taken up: no call that is not needed.
         if place >= len(self._codes):
@@ -66,6 +77,8 @@ class Ledger:
         self._jobs[place] = int(job[:16], 16) or 1
         if attempt > self._attempts[place]:
             self._attempts[place] = attempt if attempt < 0xFFFF else 0xFFFF
+        if error_kind == "too_large":
+            self.too_large.add(place)
         if self._in_doubt and self._in_doubt.get(place, attempt + 1) <= attempt:
             del self._in_doubt[place]
         self.attempts += 1

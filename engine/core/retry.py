@@ -2,7 +2,8 @@
 
 A 429 is not an attempt: the job goes back to the head of its queue and admission decides when.
 Neither is a call that never left (CONNECT). What the far side may get right next time is tried
-again after full jitter; what it will never get right is settled or stops the run.
+again after full jitter; what it will never get right is settled or stops the run. What was too
+large is asked at once, with less.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ Decision = Retry | Requeue | Settle | Stop
 class Rule(Struct, frozen=True):
     """What follows from one kind of error."""
 
-    then: Literal["requeue", "retry", "settle", "stop"]
+    then: Literal["requeue", "retry", "shrink", "settle", "stop"]
     tries_max: int | None = None
     """Attempts in all for this kind; None: as many as the policy says."""
     status: Literal["refused", "failed"] = "failed"
@@ -86,6 +87,7 @@ RULES: dict[ErrorKind, Rule] = {
     ErrorKind.SERVER: Rule("retry"),
     ErrorKind.UNKNOWN: Rule("retry", tries_max=3),
     ErrorKind.INVALID: Rule("settle"),
+    ErrorKind.TOO_LARGE: Rule("shrink"),
     ErrorKind.NO_QUOTA: Rule("stop"),
     ErrorKind.AUTH: Rule("stop"),
     ErrorKind.MODEL: Rule("stop"),
@@ -128,14 +130,19 @@ def decide(
     jitter: float,
     *,
     turned_away: int = 0,
+    shrinkable: bool = False,
 ) -> Decision:
     """What follows when attempt number `attempt` (from 1) ended with `kind`.
 
     `jitter` is uniform in [0, 1). `turned_away`: how often this job was requeued before.
+    `shrinkable`: what is asked was whole so far and can be made smaller.
     """
     rule = RULES[kind]
     if rule.then == "stop":
         return Stop(kind.value)
+    if rule.then == "shrink":
+        # A smaller question, not the same again: no wait, and no try of those that the policy counts.
+        return Retry(now) if shrinkable else Settle(rule.status)
     if rule.then == "requeue":
         if turned_away >= policy.turned_away_max:
             return Settle(rule.status)

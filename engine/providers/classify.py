@@ -120,6 +120,8 @@ def _number(value: Any, default: float) -> float:
 # ---------------------------------------------------------------------------------- quotas (429)
 
 _LIMIT = re.compile(r"limit: (\d+(?:\.\d+)?)")
+_TOO_LARGE = re.compile(r"(?:payload|request)(?: entity)?(?: size)? (?:exceeds|is too large|too large)", re.IGNORECASE)
+"""Google also says this with status 400."""
 _NO_MONEY = re.compile(
     r"prepay|prepaid|credits? (?:are|is|have been|has been)? ?(?:depleted|exhausted|used up)|out of credits"
     r"|billing (?:account )?(?:is |has been |must be )?(?:not |closed|disabled|suspended|enabled)"
@@ -260,6 +262,8 @@ def http_failure(
 def _kind(code: int, name: str, message: str, reasons: set[str]) -> ErrorKind:
     if "API_KEY_INVALID" in reasons or re.search(r"api key (?:not valid|not found|expired)", message, re.IGNORECASE):
         return ErrorKind.AUTH
+    if code == 413 or (code == 400 and _TOO_LARGE.search(message)):
+        return ErrorKind.TOO_LARGE
     if "BILLING_DISABLED" in reasons or (code == 403 and _NO_MONEY.search(message)):
         return ErrorKind.NO_QUOTA
     if code in (401, 403):
@@ -276,7 +280,7 @@ def _plain_kind(code: int) -> ErrorKind:
         return ErrorKind.OVERLOADED
     if code in (408, 499) or code >= 500:
         return ErrorKind.SERVER
-    return ErrorKind.INVALID
+    return ErrorKind.TOO_LARGE if code == 413 else ErrorKind.INVALID
 
 
 def _foreign(status: int, headers: Mapping[str, str], body: Any, secrets: tuple[str, ...]) -> ProviderError:

@@ -411,7 +411,7 @@ class Admission:
                         2,
                     )
                 )
-        else:
+        elif kind is not ErrorKind.TOO_LARGE:  # that is half a verdict: the smaller request gives the other half
             self._invalid = ("", 0)
 
     def _stop(self, stopped: Stopped) -> None:

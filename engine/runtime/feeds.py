@@ -60,7 +60,8 @@ class Prompts(Protocol):
 
 
 def _work(ledger: Ledger, job: Job) -> Work:
-    return Work(job=job, attempt=ledger.last_attempt(slot(job.index, job.tasks)) + 1)
+    place = slot(job.index, job.tasks)
+    return Work(job=job, attempt=ledger.last_attempt(place) + 1, shrunk=place in ledger.too_large)
 
 
 async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncGenerator[Work]:

@@ -77,8 +77,9 @@ def stage_kits(
     def ended(record: Record) -> None:
         tasks = getattr(record, "tasks", ())
         opened.ledgers[record.stage].ended(
-            slot(record.index, tasks), record.job, record.status, record.final, record.attempt, record.cost_usd
-        )
+            slot(record.index, tasks), record.job, record.status, record.final, record.attempt, record.cost_usd,
+            None if record.error is None else record.error.kind,
+        )  # fmt: skip
 
     def unchanged(_request: Request, _previous: Failure) -> dict[str, Any]:
         return {}

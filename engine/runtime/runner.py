@@ -27,6 +27,7 @@ from engine.core.asking import REJECTED, UNPAID
 from engine.core.cost import estimate_usd, input_tokens_estimate, price
 from engine.core.queue import WorkQueue
 from engine.core.retry import Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
+from engine.core.shrink import fewer_references, too_large
 from engine.errors import EngineError, ProviderError, StoreError
 from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, StageEnded
 from engine.providers.base import Provider, Response
@@ -77,6 +78,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     turned_away: int = 0
     """How often a quota turned it away in this session."""
     previous: Failure | None = None
+    shrunk: bool = False
+    """The far side found the whole request too large: it goes with fewer reference pictures."""
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ class StageRun:
                 group.start_soon(self._fill)
                 while (work := await self._next()) is not None:
                     try:
-                        grant = await self._context.admission.admit(self._ask(work.job.request))
+                        grant = await self._context.admission.admit(self._ask(self._request(work)))
                     except Stopped as stop:
                         ends = self._context.run_out if stop.reason in _OF_ONE_MODEL else self._context.stop
                         ends(stop.reason, stop)
@@ -171,6 +174,15 @@ class StageRun:
         return msgspec.structs.replace(
             start, status="rejected", generated_at=self._context.stamp(), error=failure, limit_per_minute=taught
         )
+
+    def _request(self, work: Work) -> Request:
+        """What is asked this time: the job's request, less or more what its history calls for."""
+        request = work.job.request
+        if work.shrunk:
+            request = fewer_references(request) or request
+        if work.previous is not None and (changes := self._kit.repair(request, work.previous)):
+            request = msgspec.structs.replace(request, **changes)
+        return request
 
     def _ask(self, request: Request) -> Ask:
         return Ask(
@@ -229,9 +241,7 @@ class StageRun:
 
     async def _attempt(self, work: Work, grant: Grant) -> None:
         context, job = self._context, work.job
-        request = job.request
-        if work.previous is not None and (changes := self._kit.repair(request, work.previous)):
-            request = msgspec.structs.replace(request, **changes)
+        request = self._request(work)
         start = Start(
             job=job.id, status="start", stage=job.stage, image_id=job.image_id, index=job.index, attempt=work.attempt,
             generated_at=context.stamp(), model=request.model, cost_usd=estimate_usd(request, models=context.prices),
@@ -250,6 +260,8 @@ class StageRun:
                 response = await context.provider.call(request)
             except ProviderError as raised:
                 error = raised
+                if error.kind is ErrorKind.TOO_LARGE:
+                    error = too_large(error, job.request, shrunk=work.shrunk)
             latency_s = anyio.current_time() - began
             # A paid-for answer reaches the disk even when the run is cancelled meanwhile.
             with anyio.CancelScope(shield=True):
@@ -304,6 +316,7 @@ class StageRun:
             verdict = decide(
                 context.policy, work.tries, error.kind, error.retry_after_s,
                 now=anyio.current_time(), jitter=context.rng.random(), turned_away=work.turned_away,
+                shrinkable=not work.shrunk,
             )  # fmt: skip
             match verdict:
                 case Requeue(at=at):
@@ -316,8 +329,13 @@ class StageRun:
                     return None
                 case Retry(at=at):
                     status, final = "retry", False
+                    shrunk = error.kind is ErrorKind.TOO_LARGE
                     again = msgspec.structs.replace(
-                        work, attempt=work.attempt + 1, tries=work.tries + 1, previous=failure
+                        work,
+                        attempt=work.attempt + 1,
+                        tries=1 if shrunk else work.tries + 1,
+                        previous=failure,
+                        shrunk=work.shrunk or shrunk,
                     )
                 case Settle(status=status):
                     pass
@@ -354,7 +372,9 @@ class StageRun:
         if final:
             self.counts[status] += 1
         context.emit(AttemptEnded(record=record))
-        if again is not None:
+        if again is not None and error is not None and error.kind is ErrorKind.TOO_LARGE:
+            self._queue.requeue(again, at)  # nobody is in trouble: the budget of retries is for those who are
+        elif again is not None:
             self._queue.retry(again, at)
         return record
 

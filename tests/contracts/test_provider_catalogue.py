@@ -29,7 +29,7 @@ EXPECTED: dict[str, ErrorKind | str] = {
     "http_403": K.AUTH,
     "http_404": K.MODEL,
     "http_408": K.SERVER,
-    "http_413": K.INVALID,
+    "http_413": K.TOO_LARGE,
     "http_499": K.SERVER,
     "http_500": K.SERVER,
     "http_501": K.SERVER,

@@ -34,6 +34,7 @@ def test_every_kind_of_error_has_a_rule() -> None:
     [
         (ErrorKind.REFUSED, 1, Settle("refused")),
         (ErrorKind.INVALID, 1, Settle("failed")),
+        (ErrorKind.TOO_LARGE, 1, Settle("failed")),
         (ErrorKind.NO_PICTURE, 2, Settle("refused")),
         (ErrorKind.BAD_IMAGE, 2, Settle("failed")),
         (ErrorKind.BAD_ANSWER, 2, Settle("failed")),
@@ -52,6 +53,16 @@ def test_so_many_calls_are_made_by_default_before_a_job_is_over(kind: ErrorKind,
     for attempt in range(1, calls):
         assert isinstance(decide(policy, attempt, kind, None, 0.0, 0.5), Retry)
     assert decide(policy, calls, kind, None, 0.0, 0.5) == end
+
+
+@given(st.integers(1, 9), st.integers(1, 9), JITTER)
+def test_what_was_too_large_is_asked_smaller_at_once_whatever_was_tried_before_and_only_where_it_can(
+    tries_max: int, attempt: int, jitter: float
+) -> None:
+    policy = RetryPolicy(tries_max=tries_max)
+    smaller = decide(policy, attempt, ErrorKind.TOO_LARGE, None, 7.0, jitter, shrinkable=True)
+    assert smaller == Retry(7.0)
+    assert decide(policy, attempt, ErrorKind.TOO_LARGE, None, 7.0, jitter) == Settle("failed")
 
 
 @given(
