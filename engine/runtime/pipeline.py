@@ -124,6 +124,11 @@ async def open_run(
         if provider is None:
             answers = "simulator" if api_key == SIMULATED_KEY else "gemini"
             provider = await stack.enter_async_context(_gemini(settings, base_url, api_key))
+        models = (resolved.generation.model, resolved.metadata.model)
+        in_flight_max = _in_flight_max(resolved, models)
+        if manifest is None:  # before anything is made, so that a run that cannot fit leaves no trace
+            missing = chosen.count if "image" in wanted else 0
+            await offload(lambda: _preflight(run, resolved, in_flight_max, missing))
         stack.enter_context(RunLock(run))
         opened = await offload(
             lambda: open_directory(run, manifest, resolved, chosen.fingerprint, wall(), run_date, answers)
@@ -131,8 +136,8 @@ async def open_run(
         await offload(lambda: recovering.reopen(opened, redo, wall()))
         images = opened.ledgers["image"]
         missing = max(0, chosen.count - settled_jobs(images)) if "image" in wanted else 0
-        models = (resolved.generation.model, resolved.metadata.model)
-        await offload(lambda: _preflight(run, resolved, _in_flight_max(resolved, models), missing))
+        if opened.resumed:
+            await offload(lambda: _preflight(run, resolved, in_flight_max, missing))
         log = EventLog(
             *([run.events] if resolved.logging.log_to_file else []),
             *([settings.resolve(resolved.logging.log_file)] if resolved.logging.log_file else []),
@@ -176,7 +181,7 @@ async def open_run(
             deliver=_nobody,
             prices=resolved.price_table(),
             full=lambda: reserve.refusal() if reserve is not None and reserve.spent else None,
-            workers_max=_in_flight_max(resolved, models),
+            workers_max=in_flight_max,
         )
         asked: dict[Stage, int] = {"image": chosen.count}
         if "metadata" in wanted:
