@@ -6,7 +6,8 @@ EngineError                     exit 1
 ├── RunLocked                   exit 2   another process writes this run
 ├── SourceError                 exit 2   a source or a prompt file cannot be used
 ├── StoreError                  exit 1   the disk refuses, or the log is damaged
-│   └── LogDamaged              exit 3   a bad line followed by good ones
+│   ├── LogDamaged              exit 3   a bad line followed by good ones
+│   └── NoRun                   exit 2   the folder holds no run
 ├── ProviderError               what a call to the far side ended in; becomes an Outcome
 └── Fatal                       exit 2   no call can work: key, model, region, billing
 """
@@ -22,12 +23,15 @@ class EngineError(Exception):
     """Base of all errors of this engine. `str()` is what the user reads."""
 
     exit_code = 1
+    next_step = "mend what the message names, then run the same command again; it carries on where it stopped"
+    """What to do, for programs; the message itself says it in the terms of the case."""
 
 
 class ConfigError(EngineError):
     """Problems of a configuration or a command line, all at once."""
 
     exit_code = 2
+    next_step = "mend what the message names, then run the same command again; nothing was spent"
 
     def __init__(self, problems: Sequence[str] | str) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -37,11 +41,14 @@ class ConfigError(EngineError):
 class RunMismatch(ConfigError):
     """The run directory was made by asking something else."""
 
+    next_step = "choose another run directory for the new question, or set the old values back to continue"
+
 
 class RunLocked(EngineError):
     """Another process writes this run."""
 
     exit_code = 2
+    next_step = "let the other process end, or choose another run directory"
 
 
 class SourceError(EngineError):
@@ -58,6 +65,16 @@ class LogDamaged(StoreError):
     """A log has a bad line that good lines follow. Never dropped silently."""
 
     exit_code = 3
+
+
+class NoRun(StoreError):
+    """The folder holds no run."""
+
+    exit_code = 2
+    next_step = "give the folder that `groundswell run` wrote to"
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(f"{folder}: holds no run (no run.json in it); {self.next_step}")
 
 
 class Fatal(EngineError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 COMMANDS = {
@@ -29,7 +31,7 @@ COMMANDS = {
 _EXITS = """\
 exit codes:
   0    everything asked for is settled (refusals included)
-  1    unexpected error
+  1    unexpected error, or work is left over: the last message says why
   2    bad usage or configuration; nothing was spent
   3    some jobs failed for good, verify found damage, or qa found critical issues
   4    stopped by the budget or the daily quota
@@ -37,9 +39,14 @@ exit codes:
 """
 
 
+class _Misused(Exception):
+    """A command line that says nothing we can do."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\nTry `{self.prog} --help`.\n")
+        name = self.prog.removeprefix("groundswell").strip()
+        raise _Misused(f"{name}{': ' if name else ''}{message}; see `{self.prog} --help`")
 
 
 def parser_for(command: str | None) -> argparse.ArgumentParser:
@@ -64,26 +71,53 @@ def parser_for(command: str | None) -> argparse.ArgumentParser:
         if command in (name, None):
             loaded = importlib.import_module(f"engine.cli.{module}")
             loaded.add_arguments(sub)
-            sub.set_defaults(run=loaded.run)
+            sub.set_defaults(run=loaded.run, parser=sub)
     return parser
 
 
 def call(argv: list[str]) -> int:
     """Run one command line; gives the exit code."""
-    named = next((word for word in argv if not word.startswith("-")), "")
-    parser = parser_for(named if named in COMMANDS else "")
-    args = parser.parse_args(argv)
+    as_json = "--json" in argv
+    try:
+        args = _parsed(argv)
+    except _Misused as misused:
+        from engine.cli.failing import told
+        from engine.errors import ConfigError
+
+        return told(ConfigError(str(misused)), as_json=as_json)
     if args.version:
         from importlib.metadata import version
 
         sys.stdout.write(f"groundswell {version('groundswell')}\n")
         return 0
     if args.command is None:
-        parser.print_help()
+        parser_for("").print_help()
         return 0
     from engine.cli.failing import guarded
 
-    return guarded(args.run, args)
+    return guarded(args.run, args, as_json=as_json)
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    named = next((word for word in argv if not word.startswith("-")), "")
+    if named and named not in COMMANDS:
+        raise _Misused(f"no command {named!r}{_meant(named, COMMANDS)}; see `groundswell --help`")
+    parser = parser_for(named)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        sub: argparse.ArgumentParser = getattr(args, "parser", parser)
+        word = unknown[0]
+        known = re.findall(r"--[a-z][a-z-]*", sub.format_help())
+        guess = _meant(word.partition("=")[0], known) if word.startswith("-") else ""
+        sub.error(f"{word} is no argument of this command{guess}")
+    return args
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    close = [name for name in difflib.get_close_matches(word, list(known), n=1) if name != word]
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def main() -> NoReturn:

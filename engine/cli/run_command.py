@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulate", action="store_true", help="ask the embedded simulator: no key, no cost")
     parser.add_argument("--base-url", metavar="URL", help="another server that speaks Gemini")
     parser.add_argument("--budget", type=float, metavar="USD", help="hard cap on what the whole run may cost")
-    parser.add_argument("--redo", metavar="WHAT", help="ask again: failed, refused, qa, review, or image ids by comma")
+    parser.add_argument(
+        "--redo",
+        metavar="WHAT",
+        help="ask again: failed, refused, qa, review, or by comma image ids (ID for all, ID:texts for its texts)",
+    )
     parser.add_argument(
         "--share", default="1", metavar="PART", help="part of every limit for this process, such as 1/4"
     )
@@ -58,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
         "wait_for_day": not args.no_wait,
         "share": share_of(args.share),
         "lease": args.lease,
-        "redo": redo_of(args.redo, Path(args.out or args.dir or settings.resolve(settings.config.output.output_dir))),
+        "redo": redo_of(
+            args.redo,
+            Path(args.out or args.dir or settings.resolve(settings.config.output.output_dir)),
+            stages=stages_of(args.stages),
+            redo_max=settings.config.qa.max_redo,
+        ),
     }
     with ExitStack() as stack:
         if args.simulate:
@@ -68,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
         summary = drive(settings.config, options, quiet=args.quiet)
     code = tell(summary, as_json=args.json)
     if settings.config.validation.auto_validate and summary.stopped_by is None:
-        checked = check_afterwards(Path(summary.run), settings.config)
-        return code or checked
+        return code or check_afterwards(Path(summary.run), settings.config)
     return code
 
 
@@ -123,14 +131,17 @@ def share_of(text: str) -> float:
     return share
 
 
-def redo_of(text: str | None, out: Path) -> str | list[str] | None:
-    """What to ask again: a status, or image ids."""
+def redo_of(
+    text: str | None, out: Path, *, stages: tuple[str, ...] = ("image", "metadata"), redo_max: int | None = None
+) -> str | list[str] | None:
+    """What to ask again: a status, or names of images and texts; of what QA rejected only what these stages make."""
     if text is None or text in {"failed", "refused"}:
         return text
     if text == "qa":
         from engine.qa import rejected_ids
 
-        return list(rejected_ids(out))
+        names = rejected_ids(out, redo_max=redo_max)
+        return [name for name in names if ("metadata" if ":" in name else "image") in stages]
     if text == "review":
         from engine.runtime.recovering import rejected_by_people
         from engine.store import RunDir
@@ -154,10 +165,14 @@ def check_afterwards(out: Path, config: Any) -> int:
     logs = [p for p in (out / "log" / "images.jsonl", out / "log" / "metadata.jsonl") if p.exists()]
     if report.exists() and all(p.stat().st_mtime_ns <= report.stat().st_mtime_ns for p in logs):
         return 0
+    from engine.cli.failing import told
     from engine.cli.qa_command import summary
     from engine.qa.model import Options
     from engine.qa.run import run_qa
 
-    found = run_qa(out, options=Options(config=config))
+    try:
+        found = run_qa(out, options=Options(config=config))
+    except Exception as error:  # noqa: BLE001 - the run's own summary is told already, and stays the answer
+        return told(error)
     sys.stderr.write(summary(found, out))
     return found.exit_code

@@ -20,13 +20,10 @@ def run(args: argparse.Namespace) -> int:
     """Verify; exit code 3 where damage was found (and not mended)."""
     import msgspec
 
-    from engine.errors import ConfigError
     from engine.store import RunDir
     from engine.store.verify import verify
 
     root = Path(args.dir)
-    if not (root / "run.json").exists():
-        raise ConfigError(f"{root}: no run here (run.json is missing); give the folder that `groundswell run` wrote to")
     report = verify(RunDir(root), repair=args.repair)
     if args.json:
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")

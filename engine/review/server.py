@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, NoRun
 from engine.review.app import build_app
 from engine.review.board import Board
 from engine.review.catalogue import Catalogue
@@ -34,10 +34,10 @@ def open_board(
     blind: bool = False,
     reviewer: str = "reviewer",
 ) -> tuple[Board, Pictures]:
-    """The board of a run, loaded, and its pictures. Raises ConfigError when there is nothing to review."""
+    """The board of a run, loaded, and its pictures. Raises NoRun when there is nothing to review."""
     run = RunDir(root)
     if not run.images_log.is_file():
-        raise ConfigError(f"{root}: no log/images.jsonl in it; give the folder of a run (`groundswell run --out …`)")
+        raise NoRun(root)
     manifest = load_manifest(run) if run.run_json.is_file() else None
     if seed is None:
         seed = _seed(manifest.config) if manifest is not None else 0
@@ -66,7 +66,7 @@ async def serve(
 ) -> None:
     """Serve until a signal. `on_ready` gets the link once the page answers; the link is a secret.
 
-    Without `port`, the first free one from PORT on is taken. Raises ConfigError when the port is taken.
+    Without `port`, the first free one from PORT on is taken. Raises NoRun when the port is taken.
     """
     listener = _listen(port)
     bound = listener.getsockname()[1]

@@ -40,11 +40,17 @@ def _at_least(low: float, convert: Callable[[str], float]) -> Callable[[str], fl
     return parse
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `simulate` to a parser."""
     number = _at_least(0, float)
     parser.add_argument("--host", choices=LOOPBACK, default="127.0.0.1", help="loopback only (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    parser.add_argument("--port", type=_port, default=0, metavar="P", help="0 takes a free one (default)")
     quota = parser.add_argument_group("quotas, per model")
     quota.add_argument("--rpm", type=number, metavar="N", help="requests per minute")
     quota.add_argument("--rpd", type=number, metavar="N", help="requests per day")
@@ -52,26 +58,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     quota.add_argument("--ipm", type=number, metavar="N", help="images per minute")
     quota.add_argument("--usd-per-10min", type=number, metavar="USD", help="spend per ten minutes")
     quota.add_argument(
-        "--window", choices=("fixed", "sliding", "bucket"), default="sliding", help="how they are counted"
+        "--window",
+        choices=("fixed", "sliding", "bucket"),
+        default="sliding",
+        help="how they are counted (default: %(default)s)",
     )
     quota.add_argument("--count-rejected", action="store_true", help="rejected calls use up quota, too")
     answers = parser.add_argument_group("answers")
-    answers.add_argument("--latency", type=number, default=0.0, metavar="S", help="median waiting time in seconds")
     answers.add_argument(
-        "--latency-sigma", type=number, default=0.0, metavar="SIGMA", help="lognormal spread, such as 0.3"
+        "--latency", type=number, default=0.0, metavar="S", help="median waiting time in seconds (default: 0)"
+    )
+    answers.add_argument(
+        "--latency-sigma", type=number, default=0.0, metavar="SIGMA", help="lognormal spread, such as 0.3 (default: 0)"
     )
     answers.add_argument("--text-latency", type=number, metavar="S", help="the same for calls without a picture")
-    answers.add_argument("--picture", choices=("drawn", "pool", "tiny"), default="drawn", help="(default: %(default)s)")
-    answers.add_argument("--format", choices=("png", "jpeg"), default="png", help="(default: %(default)s)")
+    answers.add_argument(
+        "--picture",
+        choices=("drawn", "pool", "tiny"),
+        default="drawn",
+        help="drawn from each prompt, out of a pool of some drawn before, or a few pixels (default: %(default)s)",
+    )
+    answers.add_argument("--format", choices=("png", "jpeg"), default="png", help="of pictures (default: %(default)s)")
     answers.add_argument("--gzip", action="store_true", help="compress where the client takes it, as Google does")
     answers.add_argument("--chunked", action="store_true", help="send no Content-Length")
     answers.add_argument("--api-key", metavar="KEY", help="accept this key only (default: any)")
     answers.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https with these files")
     chance = parser.add_argument_group("faults")
     chance.add_argument(
-        "--fault", type=_fault, action="append", default=[], metavar="KIND=CHANCE", help="may be repeated"
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="KIND=CHANCE",
+        help="such as http_503=0.05; may be repeated",
     )
-    chance.add_argument("--seed", type=int, default=0, help="faults and waiting times depend on it (default: 0)")
+    chance.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="faults and waiting times depend on it (default: 0)"
+    )
     chance.add_argument("--list-faults", action="store_true", help="print the catalogue of faults and end")
 
 
@@ -106,7 +129,7 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     async with simulator:
-        key = options.api_key or "simulated"
+        key = options.api_key or "key-of-the-simulator"
         _say(f"listening on {simulator.base_url}")
         _say(f"export GOOGLE_GEMINI_BASE_URL={simulator.base_url} GOOGLE_API_KEY={key}")
         _say(f"counts: curl {simulator.base_url}/_sim/stats    end: Ctrl-C")

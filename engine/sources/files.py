@@ -59,12 +59,12 @@ def clean(text: str) -> str:
     return re.sub(r"\s+", " ", _CONTROLS.sub("", unicodedata.normalize("NFC", text))).strip()
 
 
-def existing(path: Path, what: str) -> Path:
+def existing(path: Path, what: str, *, instead: str = ", or leave the key out for our sample") -> Path:
     """The path, if there is a file or folder of the user's own there; else SourceError."""
     if not path.exists():
-        raise SourceError(f"{what}: {path} does not exist; give a file or folder, or leave the key out for our sample")
+        raise SourceError(f"{what}: {path} does not exist; give the path of one that does{instead}")
     if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{what}: {path} is empty")
+        raise SourceError(f"{what}: {path} is empty; give one with something in it{instead}")
     return path
 
 

@@ -97,7 +97,7 @@ def open_promptfile(path: Path, config: RunConfig, run_date: str) -> PromptFile:
     The configuration takes no part yet: a file says itself what is asked.
     """
     del config
-    path = existing(path, "--prompts")
+    path = existing(path, "--prompts", instead="")
     if path.is_dir():
         raise SourceError(f"--prompts: {path} is a folder; give a .jsonl, .csv or .parquet file")
     problems: list[str] = []

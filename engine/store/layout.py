@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import StoreError
+from engine.errors import NoRun, StoreError
 from engine.store.atomic import write_atomic
 from engine.store.fs import DISK, Durability, Fs, refused
 from schemas.record import VERSION, RunManifest
@@ -217,11 +217,11 @@ def make_root(root: Path, *, sync: bool = True, fs: Fs = DISK) -> None:
 
 
 def load_manifest(run: RunDir) -> RunManifest:
-    """What run.json says. StoreError if it is absent, unreadable or of a newer format."""
+    """What run.json says. NoRun if it is absent, StoreError if it is unreadable or of a newer format."""
     try:
         data = run.run_json.read_bytes()
     except FileNotFoundError as error:
-        raise StoreError(f"{run.root}: holds no run (no run.json); name the directory of a run") from error
+        raise NoRun(run.root) from error
     except OSError as error:
         raise refused(run.run_json, "read it", error) from error
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engine.errors import RunLocked
+from engine.errors import ConfigError, RunLocked
 from engine.store.fs import refused
 from engine.store.layout import RunDir, make_root
 
@@ -45,6 +45,9 @@ class RunLock:
         try:
             make_root(self.run.root)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except (NotADirectoryError, FileExistsError) as error:
+            file = next(at for at in (self.run.root, *self.run.root.parents) if at.exists() and not at.is_dir())
+            raise ConfigError(f"{file} is a file; choose another --out (output.output_dir)") from error
         except OSError as error:
             raise refused(path, "lock the run", error) from error
         try:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 from msgspec import Struct
 
-from engine.errors import StoreError
+from engine.errors import NoRun, StoreError
 from engine.store.fs import DISK, Fs
 from engine.store.layout import RunDir, load_manifest
 from engine.store.lock import RunLock, is_live
@@ -91,10 +91,10 @@ class _Recorded(Struct, frozen=True):
 def verify(run: RunDir, repair: bool = False, *, fs: Fs = DISK) -> VerifyReport:
     """Check every line of every log and every recorded picture; with `repair`, mend what is found.
 
-    Raises StoreError if there is no run or the disk refuses, RunLocked if `repair` is asked of a live run.
+    Raises NoRun if there is none, StoreError if the disk refuses, RunLocked if `repair` is asked of a live run.
     """
     if not run.run_json.exists() and not run.log.is_dir():
-        raise StoreError(f"{run.root}: holds no run (no run.json, no log); name the directory of a run")
+        raise NoRun(run.root)
     if not repair:
         return _Check(run, live=is_live(run), mender=None).report()
     with RunLock(run):

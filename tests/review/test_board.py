@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import ConfigError
+from engine.errors import NoRun
 from engine.review.board import Board
 from engine.review.catalogue import NoSuchImage
 from engine.review.messages import Judged, QueueGone, Refused
@@ -246,5 +246,5 @@ def test_the_later_decision_stands_also_when_the_clock_was_set_back(run_dir: Pat
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no log/images\.jsonl"):
+    with pytest.raises(NoRun, match="holds no run"):
         open_board(tmp_path)
