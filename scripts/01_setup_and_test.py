@@ -14,14 +14,16 @@
 # Is everything there: packages, configuration, key, connection, models, disk? What will it cost?
 # `groundswell doctor` and `groundswell estimate` say the same in a terminal.
 #
-# Each of these scripts runs three ways: `python scripts/01_setup_and_test.py`, cell by cell in an editor, or as a
-# notebook (`jupytext --to ipynb scripts/*.py`). Without an API key they use the built-in simulator.
+# Each of these five runs three ways: `python scripts/01_setup_and_test.py`, cell by cell in an editor, or as a
+# notebook (`jupytext --to ipynb scripts/0*.py`). Without an API key they use the built-in simulator: every step works,
+# the pictures are drawn by a program, and nothing is paid.
 
 # %%
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 
-from workshop import gemini, has_key, settings, show, wait
+from workshop import gemini, has_key, say, settings, show, thumbnail, wait
 
 from engine.runtime.doctor import examine
 from engine.runtime.estimate import estimate
@@ -53,9 +55,9 @@ MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "·"}
 
 
 def tell(check):
-    print(f"{MARKS[check.status]} {check.name}: {check.detail}")
+    say(f"{MARKS[check.status]} {check.name}: {check.detail}")
     if check.next_step:
-        print(f"    → {check.next_step}")
+        say(f"→ {check.next_step}", "    ")
 
 
 with gemini(simulate=SIMULATE) as reach:
@@ -70,19 +72,21 @@ with gemini(simulate=SIMULATE) as reach:
             **reach,
         )
     )
-print("\nReady." if found.works else "\nA run could not work yet: see the lines marked ✗.")
+if not found.works:
+    print("\nA run could not work yet: see the lines marked ✗.")
+elif SIMULATE:
+    print("\nReady to simulate. For pictures of Gemini copy config/.env.example to config/.env and put a key there,")
+    print("from https://aistudio.google.com/apikey; nothing else changes.")
+else:
+    print("\nReady.")
 
 # %% [markdown]
 # ## The test image
 
 # %%
 if found.live is not None and found.live.image_path:
-    from pathlib import Path
-
-    from workshop import thumbnail
-
     show(thumbnail(Path(found.live.image_path), 512), "01_test_image")
-    print(found.live.caption)
+    say(found.live.caption or "no caption")
 
 # %% [markdown]
 # ## The models this key can use
@@ -105,7 +109,7 @@ for row in costs.sums:
              (row.image_usd, row.metadata_usd, row.total_usd)]  # fmt: skip
     print(f"{row.images:>8}", *money)
 for remark in costs.remarks:
-    print(f"- {remark}")
+    say(f"- {remark}")
 
 # %% [markdown]
 # Something is wrong? `docs/troubleshooting.md` has the errors people meet, each with its way out.

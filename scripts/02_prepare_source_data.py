@@ -16,10 +16,7 @@
 # (`source_data.*.path`). `groundswell sources` says the same in a terminal.
 
 # %%
-import textwrap
-
-import polars as pl
-from workshop import bars, settings
+from workshop import bars, say, settings
 
 from engine.sources.preview import preview
 
@@ -32,18 +29,17 @@ found = preview(chosen.config, chosen.base_dir, 8)
 # %%
 for origin in found.origins:
     print(f"{origin.name}: {origin.path}")
-    print(f"  {origin.kind}; {origin.items:,} of {origin.found:,} used; {origin.licence}")
+    say(f"{origin.kind}; {origin.items:,} of {origin.found:,} used; {origin.licence}", "  ")
     for note in origin.notes:
-        print(f"  {note}")
+        say(note, "  ")
 for warning in (*chosen.warnings, *found.warnings):
-    print(f"! {warning}")
+    say(f"! {warning}")
 
 # %% [markdown]
 # ## News by theme
 
 # %%
 bars({"news by theme": found.themes, "visual guides by kind": found.guides}, "02_themes", columns=2)
-pl.DataFrame({"theme": list(found.themes), "news items": list(found.themes.values())})
 
 # %% [markdown]
 # ## People
@@ -63,10 +59,11 @@ print(f"{found.combinations:,} combinations of theme, setting, news and guide be
 print(f"{found.words['min']:.0f} to {found.words['max']:.0f} words per prompt\n")
 for prompt in found.prompts:
     news, people = prompt.source_data["atropia"], prompt.source_data["demographics"]
-    print(f"{prompt.image_id}  {news['title']} ({news['date']})")
+    print(f"{prompt.index}. {news['title']} ({news['date']})")
     if people:
-        print("  " + ", ".join(str(people[k]) for k in ("age_group", "occupation", "setting") if people.get(k)))
-    print(textwrap.indent(textwrap.fill(prompt.text, 100), "    ") + "\n")
+        say(", ".join(str(people[k]) for k in ("age_group", "occupation", "setting") if people.get(k)), "   ")
+    say(prompt.text, "      ")
+    print()
 
 # %% [markdown]
 # Next: `03_generate_images.py`.

@@ -18,11 +18,12 @@
 import random
 from datetime import UTC, datetime
 
-from workshop import Progress, gemini, grid, has_key, out_dir, settings, wait
+from workshop import Progress, gemini, grid, has_key, out_dir, say, settings, wait
 
 import engine
 from engine.export.reading import RunReading
 from engine.runtime.estimate import estimate
+from engine.runtime.status import read_status
 from engine.sources.preview import preview
 
 # %% [markdown]
@@ -53,18 +54,20 @@ print(f"{sums.images} images: {cost}" + (" (nothing while simulating)" if SIMULA
 
 # %%
 for prompt in preview(config, chosen.base_dir, 3).prompts:
-    print(f"{prompt.text[:200]}…\n  theme {prompt.source_data['atropia']['theme']}\n")
+    say(f"{prompt.index}. {prompt.text[:200]}…")
+    print(f"   theme: {prompt.source_data['atropia']['theme']}")
 
 # %% [markdown]
 # ## Generate
 #
-# In a notebook the engine runs on the notebook's own loop, with a plain `await`.
+# In a notebook the engine runs on the notebook's own loop, with a plain `await`. Stop it with ■ and run the cell again.
+# (The folded cell is the same for `python scripts/03_generate_images.py`.)
 
 # %% tags=["active-ipynb"]
 # with gemini(simulate=SIMULATE) as reach:
 #     summary = await engine.run(config, out=OUT, stages=["image"], observer=Progress(OUT), **reach)
 
-# %% tags=["active-py"]
+# %% tags=["active-py"] jupyter={"source_hidden": true}
 with gemini(simulate=SIMULATE) as reach:
     summary = wait(engine.run(config, out=OUT, stages=["image"], observer=Progress(OUT), **reach))
 
@@ -72,11 +75,15 @@ with gemini(simulate=SIMULATE) as reach:
 # ## What came of it
 
 # %%
-images = summary.images
+status = read_status(OUT)
+images = status.images
 print(f"{images.ok} of {images.asked} images, {images.refused} refused, {images.failed} failed")
-print(f"${summary.cost_usd:.4f}, {summary.elapsed_s:.0f} s, {summary.images_per_s:.2f} images a second")
+print(f"{summary.elapsed_s:.0f} s this time, {summary.images_per_s * 60:.0f} images a minute")
+if images.ok and sums.image_usd:
+    real, guess = images.cost_usd / images.ok, sums.image_usd / sums.images
+    print(f"${images.cost_usd:.2f} in all; ${real:.4f} per image, estimated ${guess:.4f}")
 if summary.stopped_by:
-    print(f"stopped: {summary.message or summary.stopped_by}; run this cell again to continue")
+    say(f"stopped: {summary.message or summary.stopped_by}; run the cell again to continue")
 
 # %% [markdown]
 # ## Six of them
@@ -86,7 +93,7 @@ made = list(RunReading(OUT))
 picked = random.Random(6).sample(made, min(6, len(made)))
 grid([item.path for item in picked], "03_samples")
 for item in picked:
-    print(f"{item.image.image_id}: {item.image.prompt[:100]}…")
+    print(f"{item.image.image_id}: {item.image.prompt[:80]}…")
 
 # %% [markdown]
 # Next: `04_generate_metadata.py`.

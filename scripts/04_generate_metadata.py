@@ -17,7 +17,7 @@
 # %%
 import random
 
-from workshop import Progress, gemini, has_key, out_dir, settings, show, thumbnail, wait
+from workshop import Progress, gemini, has_key, out_dir, say, settings, show, thumbnail, told, wait
 
 import engine
 from engine.export import export
@@ -28,7 +28,7 @@ config, OUT = chosen.config, out_dir(chosen)
 SIMULATE = not has_key(chosen)
 wanted = config.metadata
 print(f"{', '.join(wanted.tasks)} by {wanted.model}; {wanted.num_comments_per_image} comments per image")
-print(f"labels: {', '.join(wanted.label_categories)}")
+say(f"labels: {', '.join(wanted.label_categories)}")
 
 # %% [markdown]
 # ## Generate
@@ -37,7 +37,7 @@ print(f"labels: {', '.join(wanted.label_categories)}")
 # with gemini(simulate=SIMULATE) as reach:
 #     summary = await engine.run(config, out=OUT, stages=["metadata"], observer=Progress(OUT), **reach)
 
-# %% tags=["active-py"]
+# %% tags=["active-py"] jupyter={"source_hidden": true}
 with gemini(simulate=SIMULATE) as reach:
     summary = wait(engine.run(config, out=OUT, stages=["metadata"], observer=Progress(OUT), **reach))
 
@@ -45,6 +45,8 @@ with gemini(simulate=SIMULATE) as reach:
 metadata = summary.metadata
 print(f"{metadata.ok} of {metadata.asked} answers, {metadata.refused} refused, {metadata.failed} failed")
 print(f"${summary.cost_usd:.4f} for images and texts so far")
+if summary.stopped_by:
+    say(f"stopped: {summary.message or summary.stopped_by}; run the cell again to continue")
 
 # %% [markdown]
 # ## Three of them
@@ -53,11 +55,11 @@ print(f"${summary.cost_usd:.4f} for images and texts so far")
 made = [item for item in RunReading(OUT) if item.caption]
 for item in random.Random(3).sample(made, min(3, len(made))):
     show(thumbnail(item.path, 384), f"04_{item.image.image_id}")
-    print(item.caption)
+    say(item.caption)
     for category, value in (item.labels or {}).items():
-        print(f"  {category}: {value}")
+        say(f"{category}: {told(value)}", "  ")
     for comment in item.comments or ():
-        print(f"  “{comment}”")
+        say(f"“{comment}”", "  ")
     print()
 
 # %% [markdown]
@@ -80,7 +82,8 @@ for name, having in (
 
 # %%
 (written,) = export(OUT, ["workshop"], OUT.with_name(OUT.name + "_workshop"))
-print(written.path, written.counts)
+print(written.path)
+print(", ".join(f"{n} {what}" for what, n in written.counts.items()))
 
 # %% [markdown]
 # Next: `05_quality_assurance.py`.

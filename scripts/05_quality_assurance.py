@@ -19,7 +19,7 @@ import random
 from collections import Counter
 from statistics import mean, median
 
-from workshop import bars, grid, out_dir, settings, show, thumbnail
+from workshop import bars, grid, out_dir, say, settings, show, thumbnail, told
 
 from engine.cli.qa_command import summary as in_words
 from engine.export import export
@@ -63,8 +63,14 @@ words = [len(c.split()) for c in captions]
 for name, values in (("characters", lengths), ("words", words)):
     if values:
         print(f"{name}: mean {mean(values):.1f}, median {median(values):g}, {min(values)} to {max(values)}")
-step = 20
-bars({"caption length in characters": Counter(f"{n // step * step:>4}" for n in lengths)}, "05_caption_length")
+bars(
+    {
+        "characters in a caption": Counter(f"{n // 20 * 20}–{n // 20 * 20 + 19}" for n in lengths),
+        "words in a caption": Counter(f"{n // 5 * 5}–{n // 5 * 5 + 4}" for n in words),
+    },
+    "05_caption_length",
+    columns=2,
+)
 
 # %% [markdown]
 # ## Duplicates and images with findings
@@ -72,8 +78,11 @@ bars({"caption length in characters": Counter(f"{n // step * step:>4}" for n in 
 # %%
 print(f"{report.duplicates['num_duplicates']} pairs of near-duplicates")
 for pair in report.duplicates["duplicate_pairs"][:10]:
-    print("  ", pair)
-print({flag: count for flag, count in report.flags.items() if count} or "no findings")
+    print(f"  {pair['image1']} and {pair['image2']}, {pair['similarity']} % alike")
+for flag, count in report.flags.items():
+    print(f"{count:>6} {flag.replace('_', ' ')}")
+if not report.flags:
+    print("no findings")
 
 # %% [markdown]
 # ## Your own eyes
@@ -85,11 +94,12 @@ print({flag: count for flag, count in report.flags.items() if count} or "no find
 sample = random.Random(5).sample(items, min(len(items), max(10, round(0.05 * len(items)))))
 for item in sample[:3]:
     show(thumbnail(item.path, 512), f"05_{item.image.image_id}")
-    print(f"{item.image.prompt[:200]}…")
-    print(f"caption: {item.caption}")
-    print(f"labels: {item.labels}")
+    say(f"prompt: {item.image.prompt[:200]}…")
+    say(f"caption: {item.caption}")
+    say("labels: " + "; ".join(f"{category} {told(value)}" for category, value in (item.labels or {}).items()))
     for comment in (item.comments or ())[:3]:
-        print(f"  “{comment}”")
+        say(f"“{comment}”", "  ")
+    print()
 grid([item.path for item in sample], "05_sample", columns=4)
 
 # %% [markdown]
@@ -99,7 +109,9 @@ grid([item.path for item in sample], "05_sample", columns=4)
 quality = report.summary["dataset_quality"]
 print(f"{quality}, score {report.score:.0f} of 100, {report.critical} critical findings")
 for action in report.actions:
-    print(f"{action.priority}: {action.title}. {action.reason}" + (f"  {action.command}" if action.command else ""))
+    say(f"{action.priority}: {action.title}. {action.reason}")
+    if action.command:
+        print(f"    {action.command}")
 
 # %% [markdown]
 # ## For the next steps
@@ -109,7 +121,8 @@ for action in report.actions:
 
 # %%
 (written,) = export(OUT, ["downstream"], OUT.with_name(OUT.name + "_downstream"))
-print(written.path, written.counts)
+print(written.path)
+print(", ".join(f"{n:,} {what}" for what, n in written.counts.items()))
 
 # %% [markdown]
 # Whoever publishes or shows these images says that they are synthetic and fictional: `docs/ethics.md`.

@@ -22,6 +22,10 @@ _MARKS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `groundswell doctor`."""
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: the nearest)")
+    parser.add_argument("--out", metavar="DIR", help="run directory; wins over output.output_dir")
+    parser.add_argument("--images", type=int, metavar="N", help="how many images; wins over generation.num_images")
+    parser.add_argument("--model", metavar="NAME", help="image model; wins over generation.model")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
     parser.add_argument(
         "--live", action="store_true", help="also make one test image and one test caption (a few cents)"
     )
@@ -36,21 +40,26 @@ def run(args: argparse.Namespace) -> int:
     import anyio
     import msgspec
 
+    from engine.cli.run_command import assignments
     from engine.errors import ConfigError
     from engine.runtime.doctor import examine
     from engine.settings import load
 
     if args.simulate and args.base_url:
         raise ConfigError("--simulate and --base-url contradict each other; give one of them")
-    settings = load(args.config)
+    out = str(Path(args.out).absolute()) if args.out else None  # from here, as with run, not from the project
+    told = {"output.output_dir": out, "generation.num_images": args.images, "generation.model": args.model}
+    overrides = assignments(args.set) | {key: value for key, value in told.items() if value is not None}
+    settings = load(args.config, overrides=overrides)
     # The order of checks is the order of telling: each is printed when it is done.
     tell = (lambda _: None) if args.json else _tell
     with ExitStack() as stack:
         base_url, api_key = args.base_url, None
         if args.simulate:
-            from engine.simulator import Simulator
+            from engine.cli.run_command import simulated
 
-            base_url, api_key = stack.enter_context(Simulator.in_thread()).base_url, "simulated"
+            reach = simulated(stack)
+            base_url, api_key = reach["base_url"], reach["api_key"]
 
         async def ask() -> Diagnosis:
             return await examine(
@@ -82,12 +91,16 @@ def _console() -> Any:
 
 def _tell(check: Check) -> None:
     from rich.markup import escape
-    from rich.padding import Padding
+    from rich.table import Table
 
-    console = _console()
-    console.print(f"{_MARKS[check.status]} [bold]{check.name}[/]  {escape(check.detail)}")
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=1)
+    line.add_column(width=max(map(len, ("configuration", "output folder"))))
+    line.add_column()
+    line.add_row(_MARKS[check.status], f"[bold]{check.name}[/]", escape(check.detail))
     if check.next_step and check.status in {"warn", "fail"}:
-        console.print(Padding(f"→ {escape(check.next_step)}", (0, 0, 0, 4)))
+        line.add_row("", "", f"[bold]→[/] {escape(check.next_step)}")
+    _console().print(line)
 
 
 def _close(found: Diagnosis) -> None:
@@ -110,7 +123,8 @@ def _close(found: Diagnosis) -> None:
         table.add_column(heading, justify="right")
     for s in found.costs:
         money = ["unknown" if usd is None else f"{usd:,.2f}" for usd in (s.image_usd, s.metadata_usd, s.total_usd)]
-        table.add_row(f"{s.images:,}", *money, duration(s.seconds), f"{s.quota_days:,}")
+        style = "bold" if s.images == found.config["generation"]["num_images"] else None
+        table.add_row(f"{s.images:,}", *money, duration(s.seconds), f"{s.quota_days:,}", style=style)
     console.print(table)
     console.print("[dim]groundswell estimate says more.[/]\n")
     failed = [c.name for c in found.checks if c.status == "fail"]

@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `groundswell estimate`."""
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: the nearest)")
     parser.add_argument("--images", type=_count, nargs="+", default=[], metavar="N", help="numbers of images to price")
+    parser.add_argument("--model", metavar="NAME", help="image model; wins over generation.model")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
@@ -38,9 +40,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the estimate of a configuration."""
     import msgspec
 
+    from engine.cli.run_command import assignments
     from engine.runtime.estimate import estimate, original_names
 
-    settings = load(args.config)
+    overrides = assignments(args.set) | ({"generation.model": args.model} if args.model else {})
+    settings = load(args.config, overrides=overrides)
     for warning in settings.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     result = estimate(settings.config, images=args.images, today=datetime.now(UTC).date())

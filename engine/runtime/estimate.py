@@ -283,7 +283,7 @@ def _remarks(config: RunConfig, table: dict[str, ModelInfo], today: date) -> Ite
             yield f"the price of {name} is not known: set prices.models.{name}; the totals leave it open"
         elif info.shutdown is not None and info.shutdown <= today:
             yield f"{name} was to be shut down on {info.shutdown}"
-        if info is not None and info.note:
+        if info is not None and info.note and _concerns(info.note, config.generation.resolution):
             yield f"{name}: {info.note}"
     info = table.get(config.generation.model)
     if info is not None and info.thinking_tokens and info.text_usd_per_m is not None:
@@ -293,6 +293,12 @@ def _remarks(config: RunConfig, table: dict[str, ModelInfo], today: date) -> Ite
         yield "metadata.mode separate sends each picture once per task; together is cheaper"
     yield "retries that are billed and taxes are not included; refused prompts usually cost their input only"
     yield "batch and flex are the provider's cheaper, slower tiers, shown for comparison; run asks interactively"
+
+
+def _concerns(note: str, resolution: str) -> bool:
+    """Whether a note on a model is about this size; "4K: …" is about no other."""
+    about = note.split(":")[0]
+    return about not in PICTURE_BYTES or about == resolution
 
 
 def _add(parts: Sequence[float | None]) -> float | None:

@@ -55,8 +55,8 @@ from schemas.record import Record
 GRACE_S = 60.0
 """How long calls in flight may take to end once a run is left or stopped."""
 WORKERS_MAX = 4096
-SIMULATED_KEY = "simulated"
-"""The key that goes to the simulator, and to nobody else."""
+SIMULATED_KEY = "key-of-the-simulator"
+"""The key that goes to the simulator, and to nobody else. Keys are hidden in answers: it is no word of theirs."""
 BYTES_PER_IMAGE_MIN = {"0.5K": 60_000, "1K": 150_000, "2K": 500_000, "4K": 1_500_000}
 """The least a picture takes; a disk that cannot even hold this is told before anything is spent."""
 
@@ -93,7 +93,8 @@ async def open_run(
         stages: which of `image` and `metadata` to do.
         overrides: dotted keys that win over the configuration.
         base_url, api_key: where and with what to ask; they win over the environment.
-        redo: ask again for all that is `failed` or `refused`, or for the images with these ids.
+        redo: ask again for all that is `failed` or `refused`, for the images with these ids, or for what was written
+            about them: `id:texts`, `id:caption`, `id:labels`, `id:comments`.
         wait_for_day: False ends the run when a daily quota is used up instead of waiting for midnight Pacific.
         share: the part of every limit this process may use.
         lease: a file through which several processes of this machine share the whole limits.

@@ -7,14 +7,20 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from engine.cli import doctor_command
+from engine.errors import StoreError
 from engine.runtime.doctor import Diagnosis, examine, local
+from engine.runtime.pipeline import SIMULATED_KEY
 from engine.settings import Credentials, Secret, load
 from engine.simulator import Simulator
+from engine.store import RunDir, RunLock, create_run
+from schemas.config import RunConfig
+from schemas.record import RunManifest
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KEY = "AIzaSyExampleOnly0000000000000000000000"
@@ -52,6 +58,14 @@ async def see(
     )
 
 
+def rehearsed(**other: Any) -> RunManifest:
+    given: dict[str, Any] = {
+        "run_id": "r", "created_at": "2026-11-22T10:00:00Z", "run_date": "20261122", "versions": {},
+        "fingerprints": {"answers": "simulator"}, "config": RunConfig().model_dump(mode="json"),
+    }  # fmt: skip
+    return RunManifest(**(given | other))
+
+
 def of(found: Diagnosis, name: str) -> list[tuple[str, str]]:
     return [(c.status, c.detail) for c in found.checks if c.name == name]
 
@@ -73,7 +87,7 @@ async def test_all_is_well_against_a_server_that_knows_the_models(project: Calla
 async def test_live_makes_one_picture_and_one_caption_with_time_and_price(project: Callable[..., Path]) -> None:
     folder = project()
     async with Simulator() as simulator:
-        found = await see(folder, base_url=simulator.base_url, api_key="simulated", live=True)
+        found = await see(folder, base_url=simulator.base_url, api_key=SIMULATED_KEY, live=True)
     assert found.works
     trial = found.live
     assert trial is not None
@@ -98,7 +112,7 @@ async def test_a_wrong_key_fails_with_its_next_step_and_is_not_shown(project: Ca
 async def test_a_model_the_key_cannot_use_fails_with_the_nearest_ones(project: Callable[..., Path]) -> None:
     folder = project("generation: {model: gemini-nano-banana-9}\n")
     async with Simulator() as simulator:
-        found = await see(folder, base_url=simulator.base_url, api_key="simulated")
+        found = await see(folder, base_url=simulator.base_url, api_key=SIMULATED_KEY)
     (failed,) = [c for c in found.checks if c.status == "fail"]
     assert "generation.model: gemini-nano-banana-9 is not among" in failed.detail
     assert "gemini-nano-banana-2.1" in (failed.next_step or "")
@@ -141,6 +155,44 @@ async def test_a_file_in_the_place_of_the_output_folder_fails(project: Callable[
     assert of(found, "output folder")[0][0] == "fail"
 
 
+async def test_a_folder_with_pictures_of_the_other_kind_fails_before_a_run_does(project: Callable[..., Path]) -> None:
+    folder = project("output: {output_dir: rehearsed}\n")
+    create_run(RunDir(folder / "rehearsed"), rehearsed(), durability="none")
+    ((status, detail),) = of(await see(folder, network=False), "output folder")
+    assert status == "fail"
+    assert "pictures of the simulator" in detail
+    async with Simulator() as simulator:
+        found = await see(folder, base_url=simulator.base_url, api_key=SIMULATED_KEY)
+    assert of(found, "output folder")[0][0] == "ok"  # rehearsing once more is fine
+
+
+async def test_a_run_that_is_being_made_is_told_of(project: Callable[..., Path]) -> None:
+    folder = project("output: {output_dir: busy}\n")
+    run = RunDir(folder / "busy")
+    create_run(run, rehearsed(fingerprints={}), durability="none")
+    with RunLock(run):
+        found = await see(folder, network=False)
+    ((status, detail),) = of(found, "output folder")
+    assert (status, "right now" in detail) == ("warn", True)
+
+
+async def test_every_failure_and_warning_says_what_to_do(
+    project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_few(calls: int) -> int:
+        raise StoreError("only 16 files may be open")
+
+    monkeypatch.setattr(local, "check_handles", too_few)
+    folder = project(
+        "generation: {num_images: 900_000_000, model: gemini-nano-banana-9}\noutput: {output_dir: taken}\n"
+    )
+    (folder / "taken").write_text("x")
+    found = await see(folder, base_url="http://127.0.0.1:9")
+    failed = [c for c in found.checks if c.status == "fail"]
+    assert {c.name for c in failed} >= {"key", "output folder", "open files"}
+    assert [c.name for c in failed if len(c.next_step or "") < 15] == []
+
+
 def test_vertex_needs_a_project_and_no_key() -> None:
     assert local.key(Credentials(), "vertex", given=False).status == "fail"
     assert local.key(Credentials(project="p"), "vertex", given=False).status == "ok"
@@ -170,6 +222,29 @@ def test_the_command_gives_2_when_a_run_could_not_work(
     shown = capsys.readouterr().out
     assert "config/.env.example" in shown
     assert "could not work yet: key" in shown
+
+
+def test_the_command_takes_the_options_that_a_run_takes(
+    project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project()
+    monkeypatch.chdir(folder)
+    words = ("--images", "7", "--model", "gemini-3-pro-image", "--out", "here", "--set", "generation.resolution=2K")
+    assert doctor("--simulate", "--json", *words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["config"]["generation"]["num_images"] == 7
+    assert told["config"]["generation"]["model"] == "gemini-3-pro-image"
+    assert told["config"]["generation"]["resolution"] == "2K"
+    assert told["config"]["output"]["output_dir"] == str(folder / "here")
+
+
+def test_it_fits_a_terminal_of_eighty_columns(
+    project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project())
+    monkeypatch.setenv("COLUMNS", "80")
+    assert doctor("--simulate") == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
 def test_the_command_in_json_and_on_the_simulator(

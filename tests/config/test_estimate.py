@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli import estimate_command
+from engine.errors import ConfigError
 from engine.runtime.estimate import estimate, original_names, per_image_usd
 from engine.settings import load
 from schemas.models import MODELS, PRICES_AS_OF
@@ -115,6 +116,30 @@ def test_the_command_prints_tables_or_one_json_object(tmp_path: Path, capsys: py
     told = json.loads(capsys.readouterr().out)
     assert [s["images"] for s in told["sums"]] == [10, 30, 50, 100, 200]
     assert told["original"]["currency"] == "USD"
+
+
+def test_the_command_takes_the_settings_that_a_run_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    estimate_command.add_arguments(parser)
+
+    def told(*words: str) -> dict[str, object]:
+        assert estimate_command.run(parser.parse_args([*words, "--images", "10", "--json"])) == 0
+        return json.loads(capsys.readouterr().out)
+
+    large = told("--set", "generation.resolution=4K", "--set", "rate_limiting.requests_per_minute=7")
+    assert large["resolution"] == "4K"
+    assert large["images_per_minute"] == 7
+    assert told("--model", "gemini-3-pro-image")["image_model"] == "gemini-3-pro-image"
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        told("--set", "generation.resolution")
+
+
+def test_a_note_on_one_size_is_told_to_those_who_ask_for_it() -> None:
+    def notes(size: str) -> list[str]:
+        return [r for r in of({"generation": {"resolution": size}}).remarks if "2,520 tokens" in r]
+
+    assert notes("1K") == []
+    assert len(notes("4K")) == 1
 
 
 def test_words_for_time_and_size() -> None:

@@ -7,11 +7,17 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from PIL import Image
+
+from engine.errors import RunMismatch
+from engine.observe.events import AttemptEnded, RunEnded, RunOpened
+from schemas.outcome import Usage
+from schemas.record import ImageRecord
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NAMES = (
@@ -66,7 +72,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_all_five_run_as_scripts_one_after_the_other(said: dict[str, str]) -> None:
-    assert "Ready." in said["01_setup_and_test"]
+    assert "Ready to simulate." in said["01_setup_and_test"]
     assert "combinations" in said["02_prepare_source_data"]
     assert "4 of 4 images, 0 refused, 0 failed" in said["03_generate_images"]
     assert "captions  4 of 4 (100.0 %)" in said["04_generate_metadata"]
@@ -137,6 +143,96 @@ async def test_waiting_works_inside_a_running_loop_as_in_an_editors_cells(worksh
         workshop.wait(fail())
 
 
+async def test_an_interrupt_while_waiting_stops_the_work_too(
+    workshop: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the run would go on asking, and paying, in a thread behind the interrupted cell."""
+    ended: list[str] = []
+    joins = iter([KeyboardInterrupt()])
+    join = threading.Thread.join
+
+    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
+        if (error := next(joins, None)) is not None:
+            raise error
+        join(self, timeout)
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("tidied up")
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workshop.wait(long())
+    assert ended == ["tidied up"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+def test_an_interrupted_cell_ends_with_a_sentence(
+    workshop: ModuleType, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(workshop, "in_notebook", lambda: True)
+    with (
+        pytest.raises(workshop.Stopped, match="run this again to carry on") as stopped,
+        workshop.gemini(simulate=False),
+    ):
+        raise error
+    assert stopped.value._render_traceback_() == [str(stopped.value)]
+
+
+def test_an_error_of_the_engine_is_one_line_in_a_script(
+    workshop: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, workshop.gemini(simulate=False):
+        raise RunMismatch("choose another --out")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "choose another --out\n"
+
+
+def test_progress_of_a_thousand_images_is_a_few_lines(
+    workshop: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    progress = workshop.Progress(tmp_path)
+    progress(RunOpened(out="", resumed=False, asked={"image": 1000}, settled={}))
+    for _ in range(1000):
+        progress(AttemptEnded(record=a_record()))
+    progress(RunEnded(summary=None))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 12
+    assert "1,000 of 1,000" in lines[-1]
+
+
+def a_record() -> ImageRecord:
+    return ImageRecord(
+        job="", status="ok", stage="image", image_id="sm_20261122_0001", index=1, attempt=1, final=True,
+        generated_at="2026-11-22T00:00:00Z", latency_s=1.0, model="m", usage=Usage(), cost_usd=0.04, prompt="p",
+        source_data={}, style=None, complexity=None, aspect_ratio=None, resolution=None,
+    )  # fmt: skip
+
+
+def test_without_a_key_pictures_go_beside_the_real_ones(
+    workshop: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("OUT", "IMAGES", "GOOGLE_API_KEY", "GEMINI_API_KEY", "SIMULATE", "OUTPUT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert workshop.out_dir(workshop.settings()).name == "generated_simulated"
+    monkeypatch.setenv("GOOGLE_API_KEY", "a-key-of-the-script-tests")
+    assert workshop.out_dir(workshop.settings()).name == "generated"
+
+
+def test_ranges_are_drawn_in_their_order_and_words_by_size(workshop: ModuleType) -> None:
+    assert list(workshop.ordered({"101-1000": 9, ">1000": 1, "1-5": 2, "6-20": 5})) == [
+        "1-5",
+        "6-20",
+        "101-1000",
+        ">1000",
+    ]
+    assert list(workshop.ordered({"park": 1, "street": 5})) == ["street", "park"]
+    assert len(workshop.ordered({str(n): n for n in range(40)})) == 12
+
+
 def test_charts_are_text_where_matplotlib_is_missing(
     workshop: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +240,7 @@ def test_charts_are_text_where_matplotlib_is_missing(
     workshop.bars({"crowd_size": {"1-5": 3, ">1000": 6}, "empty": {}}, "x")
     out = capsys.readouterr().out
     assert "crowd size" in out
-    assert out.index(">1000") < out.index("1-5")
+    assert out.index("1-5") < out.index(">1000")
 
 
 def test_a_grid_of_nothing_says_so(workshop: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

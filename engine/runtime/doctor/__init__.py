@@ -15,6 +15,7 @@ from msgspec import Struct
 from engine.runtime.doctor import local, remote
 from engine.runtime.doctor.check import Check
 from engine.runtime.estimate import Sum, estimate
+from engine.runtime.pipeline import SIMULATED_KEY
 from engine.settings import Settings, find_credentials
 
 __all__ = ["Check", "Diagnosis", "examine"]
@@ -65,7 +66,9 @@ async def examine(
     tell(*local.configuration(settings))
     tell(local.key(credentials, config.generation.backend, given=api_key is not None))
     out = settings.resolve(config.output.output_dir)
-    tell(*await anyio.to_thread.run_sync(local.folder, out, config))
+    # Only the simulator is reached with a key of the caller's own.
+    simulated = api_key == SIMULATED_KEY
+    tell(*await anyio.to_thread.run_sync(lambda: tuple(local.folder(out, config, simulated=simulated))))
     tell(await anyio.to_thread.run_sync(local.disk_speed, out, config.output.durability))
     tell(local.handles(config), local.clock(now))
     offered: tuple[remote.Offered, ...] = ()

@@ -18,7 +18,8 @@ from engine.errors import StoreError
 from engine.runtime.doctor.check import Check
 from engine.runtime.estimate import disk_bytes
 from engine.settings import Credentials, Settings, keys
-from engine.store.layout import RunDir
+from engine.store import is_live
+from engine.store.layout import RunDir, load_manifest
 from engine.store.preflight import SPARE_BYTES, check_handles, check_writable, free_bytes
 from schemas.config import RunConfig
 
@@ -136,14 +137,13 @@ def key(found: Credentials, backend: str, *, given: bool) -> Check:
     )
 
 
-def folder(out: Path, config: RunConfig) -> Iterator[Check]:
-    """Whether the run directory can be written, and whether the plan fits on its disk."""
+def folder(out: Path, config: RunConfig, *, simulated: bool) -> Iterator[Check]:
+    """Whether the run directory can be written or continued, and whether the plan fits on its disk."""
     existed = out.exists()
     made = [p for p in (out, *out.parents) if not p.exists()]
     try:
         check_writable(RunDir(out))
-        state = "holds a run, which will be continued" if RunDir(out).run_json.exists() else "writable"
-        yield Check(name="output folder", status="ok", detail=f"{out} {state}")
+        yield _held(RunDir(out), simulated)
     except StoreError as error:
         yield Check(
             name="output folder",
@@ -163,6 +163,30 @@ def folder(out: Path, config: RunConfig) -> Iterator[Check]:
         detail=f"{free / 1e9:.1f} GB free; {config.generation.num_images} images need up to {needed / 1e9:.2f} GB",
         next_step=None if fits else "free space, choose another --out, or ask for fewer images",
     )
+
+
+def _held(run: RunDir, simulated: bool) -> Check:
+    """What is in the run directory already, and whether a run could carry on there."""
+    name, out = "output folder", run.root
+    if not run.run_json.exists():
+        return Check(name=name, status="ok", detail=f"{out} writable")
+    before = load_manifest(run).fingerprints.get("answers")
+    if before is not None and before != ("simulator" if simulated else "gemini"):
+        other = "the simulator" if before == "simulator" else "Gemini"
+        return Check(
+            name=name,
+            status="fail",
+            detail=f"{out} holds pictures of {other}, which are never mixed with others",
+            next_step="choose another folder: --out, or output.output_dir",
+        )
+    if is_live(run):
+        return Check(
+            name=name,
+            status="warn",
+            detail=f"{out} holds a run that is being made right now",
+            next_step=f"groundswell status {out} tells how far it is; another run needs another --out",
+        )
+    return Check(name=name, status="ok", detail=f"{out} holds a run, which will be continued")
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -208,7 +232,12 @@ def handles(config: RunConfig) -> Check:
     try:
         limit = check_handles(calls)
     except StoreError as error:
-        return Check(name="open files", status="fail", detail=str(error), next_step="see the message")
+        return Check(
+            name="open files",
+            status="fail",
+            detail=str(error),
+            next_step="lower rate_limiting.max_in_flight, or raise the limit as said",
+        )
     return Check(name="open files", status="ok", detail=f"limit {limit}, enough for {calls} calls in flight")
 
 

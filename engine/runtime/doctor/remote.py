@@ -112,7 +112,12 @@ async def visit(
     except ConfigError as error:
         return Visit(
             checks=(
-                Check(name="connection", status="fail", detail=redact(str(error), key), next_step="see the message"),
+                Check(
+                    name="connection",
+                    status="fail",
+                    detail=redact(str(error), key),
+                    next_step="set what the message names, and try again",
+                ),
             )
         )
 
