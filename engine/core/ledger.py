@@ -132,5 +132,10 @@ class Ledger:
     def failed(self) -> int:
         return self.counts[FAILED]
 
+    def within(self, index: int) -> tuple[int, int, int]:
+        """How many jobs of the first `index` images are ok, refused and failed."""
+        end = slot(index + 1)
+        return self._codes.count(OK, 0, end), self._codes.count(REFUSED, 0, end), self._codes.count(FAILED, 0, end)
+
     def __repr__(self) -> str:
         return f"<Ledger {self.ok} ok, {self.refused} refused, {self.failed} failed, {len(self._in_doubt)} in doubt>"

@@ -18,6 +18,7 @@ from schemas.outcome import ErrorKind
 __all__ = [
     "RULES",
     "Decision",
+    "Leave",
     "Requeue",
     "Retry",
     "RetryBudget",
@@ -33,7 +34,7 @@ DELAY_S_MAX = 60.0
 """Backoff never grows beyond this; a moment that the far side named may be later."""
 RETRY_AFTER_S_MAX = 600.0
 TURNED_AWAY_MAX = 50
-"""How often one job may be turned away before it counts as failed, so that a run always ends."""
+"""How often one job may be turned away in a session before it is left open for the next, so that a run ends."""
 
 
 class Retry(Struct, frozen=True):
@@ -48,6 +49,10 @@ class Requeue(Struct, frozen=True):
     at: float
 
 
+class Leave(Struct, frozen=True):
+    """Nothing was attempted, and this session does not try any more: the job stays open for the next one."""
+
+
 class Settle(Struct, frozen=True):
     """The job is over."""
 
@@ -60,7 +65,7 @@ class Stop(Struct, frozen=True):
     reason: str
 
 
-Decision = Retry | Requeue | Settle | Stop
+Decision = Retry | Requeue | Leave | Settle | Stop
 
 
 class Rule(Struct, frozen=True):
@@ -145,7 +150,7 @@ def decide(
         return Retry(now) if shrinkable else Settle(rule.status)
     if rule.then == "requeue":
         if turned_away >= policy.turned_away_max:
-            return Settle(rule.status)
+            return Leave()
         if kind not in SPREAD:
             return Requeue(now)
         # What met a far side in trouble waits by itself, too, so that one unlucky job is no hammer.

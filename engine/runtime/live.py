@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 import anyio
 
 from engine.core.ledger import Ledger
+from engine.core.retry import TURNED_AWAY_MAX
 from engine.errors import EngineError, leaf_of
 from engine.runtime.admission import AdmissionView
 from engine.runtime.opening import STAGES, Opened
 from engine.runtime.runner import Context, Kit, StageRun, Work
-from engine.runtime.summary import Counts, Summary
+from engine.runtime.summary import Counts, Summary, counts_of
 from schemas.job import Stage
 from schemas.record import Record
 
@@ -82,27 +83,42 @@ class Run:
     def summary(self) -> Summary:
         """The state of the run as of now."""
         ledgers, elapsed_s = self._opened.ledgers, max(1e-9, anyio.current_time() - self._began)
+        images, texts = self._counts()
+        stopped_by, message = self._context.stopped_by, _told(self._context.error)
+        if stopped_by is None and self.finished and (left := self._left_over(images, texts)):
+            stopped_by, message = "incomplete", left
         new_images = settled_jobs(ledgers["image"]) - self._settled_before["image"]
-        error = self._context.error
         return Summary(
             run=str(self.dir.root),
-            images=Counts.of(ledgers["image"], self._asked.get("image", 0)),
-            metadata=Counts.of(ledgers["metadata"], self._metadata_asked()),
+            images=images,
+            metadata=texts,
             attempts=sum(ledger.attempts for ledger in ledgers.values()),
             rate_limited=sum(stage.rejected for stage in self._stages),
             cost_usd=round(sum(ledger.cost_usd for ledger in ledgers.values()), 6),
             elapsed_s=round(elapsed_s, 3),
             images_per_s=round(new_images / elapsed_s, 3),
-            stopped_by=self._context.stopped_by,
-            message=_told(error),
+            stopped_by=stopped_by,
+            message=message,
         )
 
-    def _metadata_asked(self) -> int:
-        """Calls that describe every picture there is or may still be."""
-        asked = self._asked.get("metadata", 0)
-        images = self._opened.ledgers["image"]
-        per_image = asked // max(1, self._asked.get("image", 0)) if asked else 0
-        return max(0, asked - per_image * (images.refused + images.failed))
+    def _counts(self) -> tuple[Counts, Counts]:
+        count, ledgers = self._asked["image"], self._opened.ledgers
+        return counts_of(ledgers["image"], ledgers["metadata"], count, self._asked.get("metadata", 0) // max(1, count))
+
+    def _left_over(self, images: Counts, texts: Counts) -> str:
+        """What is still open although nothing stopped the run, and what to do; empty when nothing is."""
+        wanted = {stage.stage for stage in self._stages}
+        if not ("image" in wanted and images.pending) and not ("metadata" in wanted and texts.pending):
+            return ""
+        if open_ := sum(stage.left_open for stage in self._stages):
+            jobs = "1 job was" if open_ == 1 else f"{open_} jobs were"
+            return (
+                f"{jobs} turned away more than {TURNED_AWAY_MAX} times and left open. Next: run the same command later"
+            )
+        if "image" not in wanted and images.pending:
+            missing = "1 image is" if images.pending == 1 else f"{images.pending} images are"
+            return f"{missing} not there yet to be described. Next: run with --stages image,metadata"
+        return f"{images.pending + texts.pending} jobs are still open. Next: run the same command again"
 
     async def deliver(self, record: Record) -> None:
         """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""

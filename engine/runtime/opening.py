@@ -205,8 +205,9 @@ def open_directory(
     else:
         _check_same_answers(manifest, answers, run)
         check_same_question(manifest, config, prompts, run)
-        if manifest.config.get("generation", {}).get("num_images") != config.generation.num_images:
-            manifest = msgspec.structs.replace(manifest, config=config.model_dump(mode="json"))
+        resolved = config.model_dump(mode="json")
+        if manifest.config != resolved:  # more images, other limits, a larger budget: what the newest session goes by
+            manifest = msgspec.structs.replace(manifest, config=resolved)
             write_atomic(run.run_json, msgspec.json.format(msgspec.json.encode(manifest)), durability=durability)
     opened = Opened(
         run, manifest, {stage: Ledger() for stage in STAGES}, Past(), [], resumed, {stage: [] for stage in STAGES}

@@ -26,7 +26,7 @@ import msgspec
 from engine.core.asking import REJECTED, UNPAID
 from engine.core.cost import estimate_usd, input_tokens_estimate, price
 from engine.core.queue import WorkQueue
-from engine.core.retry import Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
+from engine.core.retry import Leave, Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
 from engine.core.shrink import fewer_references, too_large
 from engine.errors import EngineError, ProviderError, StoreError
 from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, StageEnded
@@ -138,8 +138,15 @@ class StageRun:
         self.counts = {"ok": 0, "refused": 0, "failed": 0}
         self.attempts = 0
         self.rejected = 0
+        self.left_open = 0
+        """Jobs that were turned away too often for this session."""
         self.cost_usd = 0.0
         context.wake.append(self._tell)
+
+    @property
+    def stage(self) -> Stage:
+        """Which stage this is."""
+        return self._kit.stage
 
     async def run(self) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[Work, Grant]](0)
@@ -319,13 +326,17 @@ class StageRun:
                 shrinkable=not work.shrunk,
             )  # fmt: skip
             match verdict:
-                case Requeue(at=at):
+                case Requeue() | Leave():
                     await context.attempts.append(self._rejection(start, failure))
                     self.rejected += error.kind in REJECTED
                     context.emit(
                         Rejected(stage=job.stage, image_id=job.image_id, kind=str(error.kind), message=error.message)
                     )
-                    self._queue.requeue(msgspec.structs.replace(work, turned_away=work.turned_away + 1), at)
+                    if isinstance(verdict, Requeue):
+                        again = msgspec.structs.replace(work, turned_away=work.turned_away + 1)
+                        self._queue.requeue(again, verdict.at)
+                    else:
+                        self.left_open += 1
                     return None
                 case Retry(at=at):
                     status, final = "retry", False

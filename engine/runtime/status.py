@@ -20,8 +20,8 @@ from msgspec import Struct
 from engine.core.asking import REJECTED
 from engine.core.ledger import Ledger, slot
 from engine.core.pacific import ZONE, day_bounds
-from engine.errors import ConfigError
 from engine.runtime.estimate import per_image_usd
+from engine.runtime.summary import Counts, counts_of
 from engine.stages.metadata import task_groups
 from engine.store import Damage, RunDir, Settled, is_live, load_manifest, scan_settled
 from schemas.config import Metadata, RunConfig
@@ -178,10 +178,8 @@ def _moment(at: str) -> float:
 
 
 def read_status(root: Path) -> Status:
-    """The status of a run directory. Raises ConfigError when it is none."""
+    """The status of a run directory. Raises NoRun when it is none."""
     run = RunDir(root)
-    if not run.run_json.exists():
-        raise ConfigError(f"{root}: no run here (run.json is missing); give the folder that `groundswell run` wrote to")
     manifest = load_manifest(run)
     damaged = 0
 
@@ -219,16 +217,16 @@ def read_status(root: Path) -> Status:
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))
-    described = (
-        groups * max(0, asked - images.refused - images.failed) if _wants_metadata(folds["metadata"], run) else 0
-    )
+    if not _wants_metadata(folds["metadata"], run):
+        groups = 0
+    drawn, described = counts_of(images, texts, asked, groups)
     marks = [fold for fold in folds.values() if fold.first_at is not None]
     return Status(
         run=str(root),
         run_id=manifest.run_id,
         created_at=manifest.created_at,
         live=is_live(run),
-        images=_stage(folds["image"], asked),
+        images=_stage(folds["image"], drawn),
         metadata=_stage(folds["metadata"], described),
         cost_usd=round(images.cost_usd + texts.cost_usd, 6),
         usd_per_image=round((images.cost_usd + texts.cost_usd) / images.ok, 6) if images.ok else None,
@@ -253,15 +251,14 @@ def _wants_metadata(fold: _Fold, run: RunDir) -> bool:
     return fold.ledger.attempts > 0 or run.metadata_log.exists()
 
 
-def _stage(fold: _Fold, asked: int) -> StageStatus:
+def _stage(fold: _Fold, counts: Counts) -> StageStatus:
     ledger = fold.ledger
-    settled = ledger.ok + ledger.refused + ledger.failed
-    pending, rate = max(0, asked - settled), rate_per_minute(fold.settled_at)
+    pending, rate = counts.pending, rate_per_minute(fold.settled_at)
     return StageStatus(
-        asked=asked,
-        ok=ledger.ok,
-        refused=ledger.refused,
-        failed=ledger.failed,
+        asked=counts.asked,
+        ok=counts.ok,
+        refused=counts.refused,
+        failed=counts.failed,
         pending=pending,
         in_doubt=sum(1 for _ in ledger.doubts()),
         attempts=ledger.attempts,

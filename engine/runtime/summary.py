@@ -26,13 +26,29 @@ class Counts(Struct, frozen=True, kw_only=True):
     refused: int = 0
     failed: int = 0
 
-    @classmethod
-    def of(cls, ledger: Ledger, asked: int) -> Counts:
-        return cls(asked=asked, ok=ledger.ok, refused=ledger.refused, failed=ledger.failed)
-
     @property
     def settled(self) -> int:
         return self.ok + self.refused + self.failed
+
+    @property
+    def pending(self) -> int:
+        return self.asked - self.settled
+
+
+def counts_of(images: Ledger, texts: Ledger, count: int, groups: int) -> tuple[Counts, Counts]:
+    """Images and texts, where the first `count` images are asked for, and `groups` texts of each that can be drawn.
+
+    What earlier sessions settled beyond that was asked for, too: `asked` is never less than what is settled.
+    """
+    _ok, refused, failed = images.within(count)
+    return _counts(images, count, count), _counts(texts, groups * (count - refused - failed), count)
+
+
+def _counts(ledger: Ledger, asked: int, index: int) -> Counts:
+    settled = ledger.ok + ledger.refused + ledger.failed
+    beyond = settled - sum(ledger.within(index))
+    asked = max(asked + beyond, settled)
+    return Counts(asked=asked, ok=ledger.ok, refused=ledger.refused, failed=ledger.failed)
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -53,7 +69,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     images_per_s: float
     """Of this session."""
     stopped_by: str | None = None
-    """None when everything asked for is settled; else budget, daily_quota, interrupted, fatal, down, disk …"""
+    """None when everything asked for is settled; else budget, daily_quota, interrupted, fatal, down, disk,
+    incomplete …"""
     message: str | None = None
     """Why it stopped, in a sentence that says what to do next."""
 

@@ -10,6 +10,7 @@ from engine.core.retry import (
     DELAY_S_MAX,
     RETRY_AFTER_S_MAX,
     RULES,
+    Leave,
     Requeue,
     Retry,
     RetryBudget,
@@ -84,7 +85,7 @@ def test_every_job_ends(kind: ErrorKind, tries_max: int) -> None:
     attempt, away = 1, 0
     for _ in range(200):
         verdict = decide(policy, attempt, kind, None, 0.0, 0.5, turned_away=away)
-        if isinstance(verdict, Settle | Stop):
+        if isinstance(verdict, Leave | Settle | Stop):
             return
         attempt += isinstance(verdict, Retry)
         away += isinstance(verdict, Requeue)

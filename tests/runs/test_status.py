@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine import ConfigError, ProviderError, ScriptedProvider
+from engine import NoRun, ProviderError, ScriptedProvider
 from engine.runtime.status import read_status
 from schemas.outcome import ErrorKind
 
@@ -59,5 +59,5 @@ async def test_status_tells_the_limit_that_the_far_side_taught(tmp_path: Path, r
 
 
 def test_status_of_no_run_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"run\.json"):
+    with pytest.raises(NoRun, match=r"run\.json"):
         read_status(tmp_path)
