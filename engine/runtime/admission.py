@@ -52,6 +52,10 @@ LEASE_BUSY_S = 0.003
 STARVED_S = 900.0
 """A model that only ever refuses for so long is given up."""
 SAME_INVALID_MAX = 5
+FIRST_CALLS = 8
+FIRST_ANSWER_S = 0.5
+"""Before a model's first answer no more than so many calls are in flight for so long: a wrong key, which is turned down
+in a moment, is not tried five hundred times, and a slow first picture holds up nothing."""
 
 _ADVICE = {
     ErrorKind.NO_QUOTA: "this project has no quota or credit for the model: check its plan and billing in AI Studio",
@@ -97,6 +101,7 @@ class _Line:
     """One model: its quota, its breaker, and those who wait, in order."""
 
     __slots__ = (
+        "answered",
         "breaker",
         "day_opens_at",
         "holds",
@@ -115,6 +120,7 @@ class _Line:
         self.quota = quota
         self.breaker = breaker
         self.tickets: deque[_Ticket] = deque()
+        self.answered = False
         self.sleeps_until = math.inf
         self.probing = False
         self.stopped: Stopped | None = None
@@ -218,6 +224,7 @@ class Admission:
         now = anyio.current_time()
         before = line.quota.epoch
         line.quota.settle(grant, feedback, now, self._jitter())
+        line.answered = True
         self._pay(line, grant, feedback)
         self._judge(line, grant, feedback.error, now)
         if line.quota.epoch != before and feedback.error is not None:
@@ -294,6 +301,8 @@ class Admission:
             )
             raise line.stopped
         earliest = quota.earliest(now)
+        if not line.answered and quota.in_flight >= FIRST_CALLS and quota.began_at is not None:
+            earliest = max(earliest, quota.began_at + FIRST_ANSWER_S)
         if self._lease is not None and earliest <= now:
             earliest = self._leased(line, ask, now, wall)
         if earliest > now:

@@ -12,6 +12,7 @@ import pytest
 
 import engine
 from engine import ProviderError, ScriptedProvider
+from engine.runtime.admission import FIRST_CALLS
 from schemas.outcome import ErrorKind, Usage
 
 
@@ -128,6 +129,23 @@ async def test_a_wrong_key_stops_at_the_first_call(tmp_path: Path, runs: Any) ->
     assert len(wrong.requests) <= 4
     resumed = await runs.run(tmp_path / "r", ScriptedProvider(), images=50)
     assert resumed.images.ok == 50
+
+
+async def test_a_wrong_key_is_noticed_before_hundreds_of_calls_are_made(tmp_path: Path, runs: Any) -> None:
+    wrong = ScriptedProvider(
+        lambda _request, _n: ProviderError(ErrorKind.AUTH, "API key not valid", http_status=400), latency_s=0.3
+    )
+    summary = await runs.run(tmp_path / "r", wrong, images=600, rate_limiting={"max_in_flight": 500})
+    assert summary.stopped_by == "fatal"
+    assert len(wrong.requests) <= FIRST_CALLS
+
+
+async def test_a_slow_first_answer_does_not_hold_back_the_others(tmp_path: Path, runs: Any) -> None:
+    slow = ScriptedProvider(latency_s=20.0)
+    summary = await runs.run(
+        tmp_path / "r", slow, images=400, rate_limiting={"max_in_flight": 400}, more={"stages": ["image"]}
+    )
+    assert summary.elapsed_s < 21.0
 
 
 async def test_the_budget_is_never_overspent_and_the_rest_is_done_later(tmp_path: Path, runs: Any) -> None:
