@@ -1,6 +1,7 @@
 """Record: one log line. Written once, never changed; version 1.
 
-`encode_line` and `check_line` are the two ends of the format: the last member of a line is
+`encode_line` and `check_line` are the two ends of the format; `seal` makes the lines of logs, which
+also say how much of their log was on disk when they were written. The last member of a line is
 `"crc"`, the CRC-32 of the line's bytes without that member, its comma and the newline.
 """
 
@@ -111,6 +112,20 @@ class RunManifest(Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
+def encode_body(record: Struct) -> bytes:
+    """The record as JSON, to be sealed."""
+    return _encoder.encode(record)
+
+
+def seal(body: bytes, synced: int) -> bytes:
+    """A record as a log line that also says how many bytes of its log were on disk when it was written.
+
+    After a power loss this tells a hole in lines that were on their way from damage to older ones.
+    """
+    body = b'%b,"synced":%d' % (body[:-1], synced)
+    return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(b"}", zlib.crc32(body)))
+
+
 def encode_line(record: Struct) -> bytes:
     """The record as one log line, crc and newline included."""
     body = _encoder.encode(record)
@@ -131,3 +146,8 @@ def check_line(line: bytes) -> bool:
     except ValueError:
         return False
     return zlib.crc32(b"}", zlib.crc32(line[:-_CRC_MEMBER])) == written
+
+
+def body_of(line: bytes) -> bytes:
+    """What was encoded: a line of `encode_line` without its crc and newline."""
+    return line[: -_CRC_MEMBER - 1] + b"}"

@@ -21,7 +21,7 @@ import msgspec
 from engine.core.ledger import Ledger, slot
 from engine.core.quota import PastCall
 from engine.errors import LogDamaged, RunMismatch
-from engine.store import Recovery, RunDir, Settled, create_run, recover, write_atomic
+from engine.store import Recovery, RunDir, Settled, create_run, repair, write_atomic
 from schemas.config import RunConfig
 from schemas.job import Stage
 from schemas.record import RunManifest
@@ -219,11 +219,23 @@ def open_directory(
 def _fold(opened: Opened, now: float) -> None:
     run = opened.run
     recoveries: list[Recovery] = []
+    holes: list[str] = []
+
+    def take_up(path: Path, each: Callable[[Settled], object]) -> None:
+        found, mended = repair.take_up(run, path, each=each)
+        recoveries.append(found)
+        if mended is not None:
+            size_bytes = sum(hole.size_bytes for hole in found.holes)
+            holes.append(
+                f"{path.name}: a power loss left a hole of {size_bytes} bytes in lines that were still on their way, "
+                f"{mended}; the calls they spoke of are in doubt"
+            )
+
     paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
     for stage, path in paths.items():
-        recoveries.append(recover(path, run.quarantine, each=_take_end(opened.ledgers[stage])))
+        take_up(path, _take_end(opened.ledgers[stage]))
     starts = _Starts(opened, since=now - PAST_S)
-    recoveries.append(recover(run.attempts_log, run.quarantine, each=starts.take))
+    take_up(run.attempts_log, starts.take)
     starts.finish()
     damage = [
         f"{found.path}: line {bad.line} (byte {bad.offset}, {bad.size_bytes} bytes) is damaged"
@@ -234,15 +246,15 @@ def _fold(opened: Opened, now: float) -> None:
         raise LogDamaged(
             "; ".join(damage[:5])
             + (f"; and {len(damage) - 5} more" if len(damage) > 5 else "")
-            + ". A power loss can leave such a hole in lines that were still on their way, and so can a failing disk; "
-            f"nothing is asked until it is mended: run `groundswell verify {run.root} --repair`, which keeps the bytes "
-            "aside and makes the jobs behind them due again, then run the same command again"
+            + ". A failing disk does this, or another program. Nothing is asked until it is mended: run "
+            f"`groundswell verify {run.root} --repair`, which keeps the bytes aside and makes the jobs behind them due "
+            "again, then run the same command again"
         )
     opened.notes += [
         f"{found.path.name}: cut {found.cut_bytes} bytes of a torn tail, kept at {found.kept_at}"
         for found in recoveries
         if found.cut_bytes
-    ]
+    ] + holes
 
 
 def _take_end(ledger: Ledger) -> Callable[[Settled], object]:

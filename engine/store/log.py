@@ -24,7 +24,7 @@ from engine.store.fs import DISK, Durability, Fs, refused, write_all
 from engine.store.offload import Offload, threads
 from engine.store.recovery import Damage, Recovery, recover
 from engine.store.scan import follow, read_lines, read_records, scan_settled
-from schemas.record import encode_line
+from schemas.record import body_of, encode_body, seal
 
 __all__ = [
     "Damage",
@@ -77,6 +77,7 @@ class LogWriter:
         self.lines_written = 0
         self.end = end
         """Size of the file up to the last acknowledged line."""
+        self._synced = end
         self._fd = fd
         self._offload = offload
         self._fs = fs
@@ -112,7 +113,7 @@ class LogWriter:
         if self._closed:
             raise RuntimeError(f"{self.path}: append to a closed log")
         self._raise_if(self._error)
-        line = encode_line(record)
+        line = encode_body(record)
         batch = self._open
         leads = batch is None or batch.full
         if batch is None or leads:
@@ -178,7 +179,8 @@ class LogWriter:
     def _write(self, batch: _Batch) -> None:
         if self._error is None:
             try:
-                write_all(self._fs, self._fd, b"".join(batch.lines))
+                data = b"".join([seal(line, self._synced) for line in batch.lines])
+                write_all(self._fs, self._fd, data)
                 self._check_still_there()
                 if self.durability == "strict":
                     self._fs.sync(self._fd)
@@ -188,8 +190,10 @@ class LogWriter:
             except OSError as error:
                 self._poison(refused(self.path, "append to the log", error))
             else:
-                self.end += batch.size_bytes
+                self.end += len(data)
                 self.lines_written += len(batch.lines)
+                if self.durability == "strict":
+                    self._synced = self.end
         batch.error = self._error
         batch.settled = True
 
@@ -212,6 +216,8 @@ class LogWriter:
             self._fs.sync(self._fd)
         except OSError as error:
             self._poison(refused(self.path, "sync the log", error))
+        else:
+            self._synced = self.end
 
     def _poison(self, error: StoreError) -> None:
         """From now on nothing is written. Bytes that were not acknowledged are cut off if that is possible."""
@@ -250,6 +256,8 @@ def open_writer(
         fd = fs.append_to(path)
         try:
             end = _whole_size(path)
+            if end:
+                fs.sync(fd)  # lines of a session that was killed may not be on the disk yet, and count from now on
             if durability != "none":
                 fs.sync_dir(path.parent)
                 fs.sync_dir(path.parent.parent)
@@ -270,7 +278,8 @@ def append_lines(path: Path, lines: list[bytes], *, fs: Fs = DISK) -> None:
         try:
             end = _whole_size(path)
             try:
-                write_all(fs, fd, b"".join(lines))
+                fs.sync(fd)  # what a killed session wrote, so that the new lines may say that it is there
+                write_all(fs, fd, b"".join([seal(body_of(line), end) for line in lines]))
                 fs.sync(fd)
             except OSError:
                 fs.truncate(fd, end)

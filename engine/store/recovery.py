@@ -1,8 +1,9 @@
 """What happens to a log when a run starts: the torn tail goes aside, damage is reported.
 
 A crash can only leave junk after the last whole line: half a line, zeros, old bytes of the device.
-That tail is copied to quarantine/ before it is cut off. A bad line *followed by good ones* is no
-crash of ours, or it is a hole in the last unacknowledged batch; it is reported and left alone.
+That tail is copied to quarantine/ before it is cut off. A bad line *followed by good ones* is a hole
+if a power loss explains it: the good lines say that it was not on the disk yet when they were written,
+and sectors of it are zero. Nobody was told of such lines. Anything else is damage, reported and left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from re import finditer
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +19,11 @@ from msgspec import Struct
 
 from engine.store.fs import DISK, Fs, refused, write_all
 from engine.store.scan import CHUNK_BYTES, Damage, Settled, head_of, is_whole, read_blocks
+
+SECTOR_BYTES = 512
+"""What a disk writes in one piece, at least."""
+HOLE_BYTES_MAX = 64 << 20
+"""More than a batch of lines can be; not looked at."""
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -34,6 +41,8 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """The last line was whole but for its newline, and got it."""
     damaged: tuple[Damage, ...] = ()
     """Bad lines that good ones follow."""
+    holes: tuple[Damage, ...] = ()
+    """The same, where a power loss took lines that were still on their way."""
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
@@ -46,6 +55,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     newline_missing: bool
     """The last line is good but for its newline; `good_end` is then the file's end."""
     damaged: tuple[Damage, ...]
+    holes: tuple[Damage, ...]
 
     @property
     def torn_bytes(self) -> int:
@@ -68,6 +78,7 @@ def inspect(
     good, good_end, end = 0, 0, 0
     bad: list[Damage] = []
     bad_before_good = 0
+    newest = b""
     for block in read_blocks(path):
         end = block.offset
         for n, line in enumerate(block.lines):
@@ -85,6 +96,7 @@ def inspect(
                     good += 1
                     good_end = end
                     bad_before_good = len(bad)
+                    newest = line
                     continue
             size = block.skipped or len(line) + 1
             end += size - len(line) - 1
@@ -102,13 +114,45 @@ def inspect(
                 each(settled)
             if seen is not None:
                 seen(end, rest)
-            good, good_end, bad_before_good = good + 1, size_bytes, len(bad)
+            good, good_end, bad_before_good, newest = good + 1, size_bytes, len(bad), rest
+    holes = _holes(path, bad[:bad_before_good], newest)
     return Inspection(
         lines=good,
         size_bytes=size_bytes,
         good_end=good_end,
         newline_missing=newline_missing,
-        damaged=tuple(bad[:bad_before_good]),
+        damaged=tuple(each for each in bad[:bad_before_good] if each not in holes),
+        holes=tuple(holes),
+    )
+
+
+class _Synced(Struct, frozen=True, gc=False):
+    synced: int | None = None
+
+
+def _holes(path: Path, bad: list[Damage], newest: bytes) -> list[Damage]:
+    """Those bad lines that had not reached the disk when the newest good line was written."""
+    if not bad:
+        return []
+    synced = msgspec.json.decode(newest, type=_Synced).synced
+    if synced is None:  # a line of a repair, or of a version that did not say: no evidence
+        return []
+    return [each for each in bad if each.offset >= synced and _has_zeroed_sectors(path, each)]
+
+
+def _has_zeroed_sectors(path: Path, bad: Damage) -> bool:
+    """Whether zeros begin with the line or a sector and end with a sector: no JSON of ours has any."""
+    if bad.size_bytes > HOLE_BYTES_MAX:
+        return False
+    try:
+        with path.open("rb") as file:
+            file.seek(bad.offset)
+            data = file.read(bad.size_bytes)
+    except OSError as error:
+        raise refused(path, "read the log", error) from error
+    return any(
+        (start == 0 or (bad.offset + start) % SECTOR_BYTES == 0) and (bad.offset + end) % SECTOR_BYTES == 0
+        for start, end in (found.span() for found in finditer(rb"\0+", data))
     )
 
 
@@ -150,6 +194,7 @@ def recover(
         kept_at=kept_at,
         mended=found.newline_missing,
         damaged=found.damaged,
+        holes=found.holes,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,17 +18,30 @@ import msgspec
 from msgspec import Struct
 
 from engine.store.assets import move_aside
-from engine.store.fs import Fs, refused, write_all
+from engine.store.fs import DISK, Fs, refused, write_all
 from engine.store.layout import RunDir
 from engine.store.log import append_lines
-from engine.store.recovery import AnyLine, make_quarantine, recover, stamp
-from engine.store.scan import CHUNK_BYTES, Damage
+from engine.store.recovery import AnyLine, Recovery, make_quarantine, recover, stamp
+from engine.store.scan import CHUNK_BYTES, Damage, Settled
 from schemas.record import encode_line
 
 LOST = "lost"
 """Error kind of the line that makes a job pending again whose picture is gone."""
 SUPERSEDED = "superseded"
 """Error kind of a line that settled a job which a later line settles too."""
+
+
+def take_up(
+    run: RunDir, path: Path, *, each: Callable[[Settled], object] | None = None, fs: Fs = DISK
+) -> tuple[Recovery, str | None]:
+    """Make a log fit to be appended to, as `recover` does, holes of a power loss included. Hold the run's lock.
+
+    Gives what was found, and what was done about holes. Real damage is left alone, and then so are holes.
+    """
+    found = recover(path, run.quarantine, each=each, fs=fs)
+    if found.damaged or not found.holes:
+        return found, None
+    return found, Mender(run, fs).rewrite(path, found.holes, ())
 
 
 class Mender:
@@ -163,6 +176,7 @@ def _line_at(path: Path, offset: int) -> bytes:
 def _fields(line: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.json.decode(line)
     fields.pop("crc", None)
+    fields.pop("synced", None)  # was said of the old line's place
     return fields
 
 

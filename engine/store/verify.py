@@ -40,7 +40,7 @@ class Finding(Struct, frozen=True):
     """One thing that is not as the logs say."""
 
     kind: str
-    """`manifest`, `torn_tail`, `damaged_line`, `settled_twice`, `no_asset`, `outside`, `missing`, `corrupt`,
+    """`manifest`, `torn_tail`, `hole`, `damaged_line`, `settled_twice`, `no_asset`, `outside`, `missing`, `corrupt`,
     `orphan`, `temporary`; harmless: `interrupted` (a picture or a temporary file that the next run takes up)."""
     path: str
     """Relative to the run."""
@@ -192,7 +192,11 @@ class _Check:
                 else f"{found.torn_bytes} bytes of a torn line"
             )
             self._found("torn_tail", name, f"ends in {what}", harmless=self.live, mended=mended)
-        mended = mender.rewrite(path, found.damaged, list(twice)) if mender and (found.damaged or twice) else None
+        bad = (*found.damaged, *found.holes)
+        mended = mender.rewrite(path, bad, list(twice)) if mender and (bad or twice) else None
+        for hole in found.holes:
+            detail = f"a power loss left a hole (byte {hole.offset}, {hole.size_bytes} bytes) in lines on their way"
+            self._found("hole", name, detail, harmless=self.live, mended=mended)
         for damage in found.damaged:
             detail = f"line {damage.line} (byte {damage.offset}, {damage.size_bytes} bytes) is not what was written"
             self._found("damaged_line", name, detail, mended=mended)

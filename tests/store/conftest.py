@@ -119,7 +119,9 @@ def failing(name: str, code: int, *, after: int = 0) -> Sick:
 
 
 # The model of a disk for test_power_loss.py: what may have been kept of each call that no sync covers.
-WRITE_FATES = ("whole", "nothing", "half", "no last byte", "zeros", "hole")
+SECTOR_BYTES = 512
+"""What reaches the medium whole or not at all."""
+WRITE_FATES = ("whole", "nothing", "half", "no last byte", "zeros", "hole", "inner hole")
 OTHER_FATES = ("whole", "nothing")
 CALLS = frozenset(name for name in vars(type(DISK)) if not name.startswith("_"))
 
@@ -269,8 +271,12 @@ class Model:
         names: dict[Path, int] = dict(self.first_names)
         folders = {path for path, data in self.before.items() if data is None} | {Path()}
         contents = {inode: bytearray(data or b"") for inode, data in self.first_contents.items()}
+        meant = {inode: bytearray(data or b"") for inode, data in self.first_contents.items()}
+        ragged: dict[Any, tuple[int, int]] = {}
         for n, op in enumerate(done):
             fate = fates.get(n, "whole")
+            if op.kind in ("write", "truncate"):
+                _apply(meant.setdefault(op.where, bytearray()), op)
             if fate == "nothing":
                 continue
             if op.kind == "name":
@@ -284,14 +290,19 @@ class Model:
                 names.pop(old, None)
                 names[new] = inode
             elif op.kind == "truncate":
-                held = contents.setdefault(op.where, bytearray())
-                held[:] = held[: op.detail[0]].ljust(op.detail[0], b"\0")
+                _apply(contents.setdefault(op.where, bytearray()), op)
             elif op.kind == "write":
                 at, data = op.detail
                 held = contents.setdefault(op.where, bytearray())
-                data = _fated(data, fate)
-                held[:] = held.ljust(at, b"\0")
-                held[at : at + len(data)] = data
+                if op.where in ragged:  # a sector is whole or not there, wherever the file does not end
+                    first, end = ragged.pop(op.where)
+                    del held[max(first, end - end % SECTOR_BYTES) :]
+                held[:] = held.ljust(at + len(_fated(data, fate)), b"\0")
+                for start, end in _kept(at, len(data), fate):
+                    start -= start % SECTOR_BYTES
+                    held[start:end] = meant[op.where][start:end]
+                if fate in ("half", "no last byte"):
+                    ragged[op.where] = at, len(held)
         state: dict[Path, bytes | None] = {}
         for folder in sorted(folders):
             if all(parent in folders for parent in folder.parents):
@@ -307,14 +318,34 @@ def _synced(done: list[Op], n: int) -> bool:
     return any(op.kind == wanted and op.where == done[n].where for op in done[n + 1 :])
 
 
+def _apply(held: bytearray, op: Op) -> None:
+    if op.kind == "truncate":
+        held[:] = held[: op.detail[0]].ljust(op.detail[0], b"\0")
+    else:
+        at, data = op.detail
+        held[:] = held.ljust(at, b"\0")
+        held[at : at + len(data)] = data
+
+
 def _fated(data: bytes, fate: str) -> bytes:
-    half = len(data) // 2
+    """As much of a write as the size of the file tells of."""
+    return {"half": data[: len(data) // 2], "no last byte": data[:-1]}.get(fate, data)
+
+
+def _kept(at: int, size: int, fate: str) -> list[tuple[int, int]]:
+    """From where to where a write reached the medium. Where it did not, zeros are read: holes are whole sectors."""
+    end = at + size
+
+    def sector(part: float) -> int:
+        return min(end, -(-int(at + size * part) // SECTOR_BYTES) * SECTOR_BYTES)
+
     return {
-        "whole": data,
-        "half": data[:half],
-        "no last byte": data[:-1],
-        "zeros": bytes(len(data)),
-        "hole": bytes(half) + data[half:],
+        "whole": [(at, end)],
+        "half": [(at, at + size // 2)],
+        "no last byte": [(at, end - 1)],
+        "zeros": [],
+        "hole": [(sector(0.5), end)],
+        "inner hole": [(at, sector(0.2)), (sector(0.7), end)],
     }[fate]
 
 

@@ -190,6 +190,7 @@ async def test_a_failed_late_sync_stops_the_next_append_and_is_told_by_closing(r
             into.append(call)
             return lambda: None
 
+        run.images_log.unlink(missing_ok=True)
         log = open_writer(
             run.images_log, durability="batch", fs=kit.failing("sync", errno.EIO), later=later, offload=inline
         )
