@@ -18,7 +18,7 @@
 import random
 from datetime import UTC, datetime
 
-from workshop import Progress, gemini, grid, has_key, out_dir, say, settings, wait
+from workshop import Progress, finish, gemini, grid, has_key, out_dir, say, settings, wait
 
 import engine
 from engine.export.reading import RunReading
@@ -60,16 +60,16 @@ for prompt in preview(config, chosen.base_dir, 3).prompts:
 # %% [markdown]
 # ## Generate
 #
-# In a notebook the engine runs on the notebook's own loop, with a plain `await`. Stop it with ■ and run the cell again.
-# (The folded cell is the same for `python scripts/03_generate_images.py`.)
+# The engine runs on the notebook's own loop, with a plain `await`. Interrupt it with ■: calls that are paid for end, and
+# the same cell carries on. (The folded cell is the same for `python scripts/03_generate_images.py`.)
 
 # %% tags=["active-ipynb"]
 # with gemini(simulate=SIMULATE) as reach:
-#     summary = await engine.run(config, out=OUT, stages=["image"], observer=Progress(OUT), **reach)
+#     summary = await finish(engine.open_run(OUT, config, stages=["image"], observer=Progress(OUT), **reach))
 
 # %% tags=["active-py"] jupyter={"source_hidden": true}
 with gemini(simulate=SIMULATE) as reach:
-    summary = wait(engine.run(config, out=OUT, stages=["image"], observer=Progress(OUT), **reach))
+    summary = wait(finish(engine.open_run(OUT, config, stages=["image"], observer=Progress(OUT), **reach)))
 
 # %% [markdown]
 # ## What came of it

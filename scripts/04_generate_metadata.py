@@ -17,7 +17,7 @@
 # %%
 import random
 
-from workshop import Progress, gemini, has_key, out_dir, say, settings, show, thumbnail, told, wait
+from workshop import Progress, finish, gemini, has_key, out_dir, say, settings, show, thumbnail, told, wait
 
 import engine
 from engine.export import export
@@ -35,11 +35,11 @@ say(f"labels: {', '.join(wanted.label_categories)}")
 
 # %% tags=["active-ipynb"]
 # with gemini(simulate=SIMULATE) as reach:
-#     summary = await engine.run(config, out=OUT, stages=["metadata"], observer=Progress(OUT), **reach)
+#     summary = await finish(engine.open_run(OUT, config, stages=["metadata"], observer=Progress(OUT), **reach))
 
 # %% tags=["active-py"] jupyter={"source_hidden": true}
 with gemini(simulate=SIMULATE) as reach:
-    summary = wait(engine.run(config, out=OUT, stages=["metadata"], observer=Progress(OUT), **reach))
+    summary = wait(finish(engine.open_run(OUT, config, stages=["metadata"], observer=Progress(OUT), **reach)))
 
 # %%
 metadata = summary.metadata

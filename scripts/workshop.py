@@ -14,7 +14,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,9 +23,13 @@ from engine.errors import EngineError
 from engine.observe.console import duration
 from engine.observe.events import AttemptEnded, Event, Notice, RunEnded, RunOpened
 from engine.observe.tally import StageTally, Tally
+from engine.runtime.live import Run
+from engine.runtime.summary import Summary
 from engine.settings import Settings, find_credentials, load
 
 T = TypeVar("T")
+GRACE_S = 180.0
+"""How long an interrupt waits for calls in flight: as long as a picture may take."""
 DRAW_EVERY_S = 0.25
 """A thousand images a second cost no more to show than four."""
 PREVIEW_EVERY_S = 1.0
@@ -145,6 +149,34 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     if failure:
         raise failure[0]
     return result[0]
+
+
+async def finish(opening: AbstractAsyncContextManager[Run]) -> Summary:
+    """Do a whole run: `await finish(engine.open_run(…))`.
+
+    `engine.run` does the same, but is gone at once when it is cancelled. Here an interrupt stops new calls and waits for
+    those in flight: they are paid for.
+    """
+    started: list[Run] = []
+
+    async def work() -> Summary:
+        async with opening as run:
+            started.append(run)
+            return await run.wait()
+
+    task = asyncio.create_task(work())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        for run in started:
+            print("Stopping: the calls in flight are paid for, so their answers are waited for.")
+            run.stop()
+        if not started:
+            task.cancel()
+        await asyncio.wait({task}, timeout=GRACE_S)
+        task.cancel()  # without effect on what has ended
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 class Progress:

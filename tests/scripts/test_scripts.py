@@ -14,8 +14,10 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+import engine
 from engine.errors import RunMismatch
 from engine.observe.events import AttemptEnded, RunEnded, RunOpened
+from engine.runtime.status import read_status
 from schemas.outcome import Usage
 from schemas.record import ImageRecord
 
@@ -102,7 +104,7 @@ def test_each_runs_as_a_notebook(name: str, said: dict[str, str], tmp_path: Path
     pytest.importorskip("ipykernel")
     notebook = jupytext.read(SCRIPTS / f"{name}.py")
     if name in {"03_generate_images", "04_generate_metadata"}:
-        assert any("await engine.run" in c.source for c in notebook.cells if c.cell_type == "code")
+        assert any("await finish(engine.open_run" in c.source for c in notebook.cells if c.cell_type == "code")
     here = {**environment(Path(said["folder"])), "PYTHONPATH": str(SCRIPTS)}
     with pytest.MonkeyPatch.context() as patch:
         for key, value in here.items():
@@ -166,6 +168,27 @@ async def test_an_interrupt_while_waiting_stops_the_work_too(
     with pytest.raises(KeyboardInterrupt):
         workshop.wait(long())
     assert ended == ["tidied up"]
+
+
+async def test_interrupting_a_cell_keeps_every_answer_that_is_paid_for(workshop: ModuleType, tmp_path: Path) -> None:
+    answers = asyncio.Event()
+    provider = engine.ScriptedProvider(lambda request, number: answered())
+
+    async def answered() -> None:
+        await answers.wait()
+
+    config = {"generation": {"num_images": 50}, "rate_limiting": {"max_in_flight": 5}}
+    opening = engine.open_run(tmp_path / "run", config, provider=provider, stages=["image"])
+    cell = asyncio.create_task(workshop.finish(opening))
+    while provider.in_flight < 5:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0)
+    cell.cancel()
+    await asyncio.sleep(0)
+    answers.set()
+    with pytest.raises(asyncio.CancelledError):
+        await cell
+    images = read_status(tmp_path / "run").images
+    assert (images.ok, images.in_doubt, len(provider.requests)) == (5, 0, 5)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
