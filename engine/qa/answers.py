@@ -59,7 +59,7 @@ def answer_flags(asked: Metadata) -> list[pl.Expr]:
         & (caption.str.count_matches(r"\S+") >= 8)
         & ~caption.str.to_lowercase().str.contains(ENGLISH),
         "caption_variations": has_caption
-        & (pl.col("captions").list.n_unique().fill_null(0) < asked.num_caption_variations)
+        & (pl.col("captions") < asked.num_caption_variations)
         & (asked.num_caption_variations > 1),
         "no_labels": for_labels & pl.col("labels").is_null(),
         "labels_missing": has_labels & _missing(asked.label_categories),

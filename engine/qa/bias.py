@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from engine.qa.answers import normal_label
 from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
@@ -261,7 +261,7 @@ def stereotypes(tables: Tables) -> list[dict[str, Any]]:
         a, b = common["left"].to_numpy().astype(float), common["right"].to_numpy().astype(float)
         prior = (a + b) / (a + b).sum() * 500
         delta, z = log_odds(a, b, prior)
-        stand = discoveries([float(p) for p in 2 * stats.norm.sf(np.abs(z))])
+        stand = discoveries([float(p) for p in 2 * special.ndtr(-np.abs(z))])
         terms: list[dict[str, Any]] = [
             {"word": str(w), "z": round(float(z_), 2), "log_odds": round(float(d), 3), "left": int(x), "right": int(y)}
             for w, z_, d, x, y, s in zip(common["word"], z, delta, a, b, stand, strict=True)

@@ -1,0 +1,140 @@
+"""A run of any size without pictures: prompts of the real plan, plausible answers, a few refusals.
+
+    python benchmarks/records.py /tmp/records --count 1000000
+
+Captions and comments are drawn from the words of a vocabulary of a few thousand, so that hardly one repeats another;
+real answers repeat more, and are less work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import sources
+from engine.core.plan import build_plan, prompt_at
+from schemas.config import RunConfig
+from schemas.metadata import VOCABULARY
+from schemas.outcome import Asset, Failure, Usage
+from schemas.record import ImageRecord, MetadataRecord, RunManifest, encode_line
+
+LABELLED = {
+    "urban_city_center": "city_centre", "town_square": "square", "university_campus": "campus",
+    "government_building": "government_building", "public_park": "park", "street_march": "street",
+    "online comments": "digital", "digital posts": "digital",
+}  # fmt: skip
+SUBJECTS = ("crowd", "banners", "police", "students", "workers", "placards")
+WHEN = "2026-01-21T10:00:00.000Z"
+
+
+def _vocabulary() -> list[str]:
+    rng = random.Random(1)
+    parts = ["ba", "con", "den", "el", "fir", "gra", "hol", "in", "ker", "lan", "mo", "ner", "or", "pal", "ser", "ti"]
+    made = {"".join(rng.choices(parts, k=rng.randint(1, 4))) for _ in range(4_000)}
+    common = "the a of and in on with people street crowd banner square voice hand sign march city young old".split()
+    return common * 40 + sorted(made)
+
+
+def _image(index: int, q: Any, rng: random.Random) -> ImageRecord:
+    violent = q.source_data["atropia"]["theme"] == "gender_violence"
+    refused = rng.random() < (0.06 if violent else 0.015)
+    image_id = f"sm_20260121_{index:04d}"
+    asset = Asset(
+        path=f"images/{(index - 1) // 1000:04d}/{image_id}.png", sha256=f"{index:064x}", size_bytes=1_500_000,
+        mime_type="image/png", width=1024, height=1024,
+    )  # fmt: skip
+    return ImageRecord(
+        job=f"{index:032x}", status="refused" if refused else "ok", stage="image", image_id=image_id, index=index,
+        attempt=1, final=True, generated_at=WHEN, latency_s=rng.gammavariate(8, 1), model="gemini-nano-banana-2.1",
+        model_version="gemini-nano-banana-2.1", finish_reason="IMAGE_SAFETY" if refused else "STOP",
+        usage=Usage(prompt_tokens=180, output_tokens=1290, total_tokens=1470), cost_usd=0.039,
+        error=Failure(kind="refused", message="IMAGE_SAFETY") if refused else None, prompt=q.text,
+        source_data=q.source_data, style=q.style, complexity=q.complexity, aspect_ratio="1:1", resolution="1K",
+        asset=None if refused else asset,
+    )  # fmt: skip
+
+
+def _answer(index: int, q: Any, rng: random.Random, words: list[str]) -> MetadataRecord:
+    people = q.source_data["demographics"]
+    who = "women" if people["gender"] == "female" and rng.random() < 0.8 else "men"
+    age = "young" if people["age_group"] in {"18-24", "25-34"} else "older"
+    where = "village" if people["setting"] == "rural" and rng.random() < 0.5 else "city"
+    verb, by = rng.choice(("march", "gather", "stand", "rally", "wait")), rng.choice(("near", "before", "along", "in"))
+    seen = " ".join(rng.choices(words, k=14))
+    caption = f"A group of {age} {who} {verb} {by} {seen} with banners in the {where}."
+    if who == "women" and rng.random() < 0.2:
+        caption += " They look emotional and caring."
+    labels: dict[str, Any] = {c: rng.choice(values) for c, values in VOCABULARY.items()}
+    if rng.random() < 0.8:
+        labels["setting"] = LABELLED[q.source_data["setting"]]
+    labels["primary_subjects"] = rng.sample(SUBJECTS, 3)
+    labels["digital text"] = "none" if rng.random() < 0.4 else " ".join(rng.choices(words, k=3))
+    comments = tuple(
+        " ".join(rng.choices(words, k=rng.randint(6, 20))) + rng.choice(("", " #justice", " ✊", "!")) for _ in range(5)
+    )
+    return MetadataRecord(
+        job=f"{index:031x}m", status="ok", stage="metadata", image_id=f"sm_20260121_{index:04d}", index=index,
+        attempt=1, final=True, generated_at=WHEN, latency_s=rng.gammavariate(4, 0.5), model="gemini-3.1-flash-lite",
+        model_version="gemini-3.1-flash-lite", finish_reason="STOP",
+        usage=Usage(prompt_tokens=600, output_tokens=300, total_tokens=900), cost_usd=0.001,
+        tasks=("caption", "labels", "comments"), caption=caption, captions=(caption,), labels=labels, comments=comments,
+    )  # fmt: skip
+
+
+def _config(count: int) -> RunConfig:
+    plain = RunConfig().model_dump()
+    return RunConfig.model_validate({**plain, "generation": {**plain["generation"], "num_images": count}})
+
+
+def _part(folder: str, count: int, first: int, last: int) -> None:
+    config = _config(count)
+    plan = build_plan(config, sources.load(config, Path()), "20260121")
+    rng, words = random.Random(first), _vocabulary()
+    log = Path(folder) / "log"
+    with (log / f"images.{first}").open("wb") as images, (log / f"metadata.{first}").open("wb") as metadata:
+        for index in range(first, last):
+            q = prompt_at(plan, index)
+            record = _image(index, q, rng)
+            images.write(encode_line(record))
+            if record.status == "ok":
+                metadata.write(encode_line(_answer(index, q, rng, words)))
+
+
+def write_run(folder: Path, count: int, processes: int = 2) -> None:
+    """run.json and both logs."""
+    (folder / "log").mkdir(parents=True, exist_ok=True)
+    manifest = RunManifest(
+        run_id="records", created_at=WHEN, run_date="20260121", versions={}, fingerprints={},
+        config=_config(count).model_dump(mode="json"),
+    )  # fmt: skip
+    (folder / "run.json").write_bytes(msgspec.json.encode(manifest))
+    edges = [1 + count * i // processes for i in range(processes + 1)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        pool.starmap(_part, [(str(folder), count, a, b) for a, b in pairwise(edges)])
+    for name in ("images", "metadata"):
+        with (folder / "log" / f"{name}.jsonl").open("wb") as whole:
+            for first in edges[:-1]:
+                part = folder / "log" / f"{name}.{first}"
+                with part.open("rb") as file:
+                    while data := file.read(16 << 20):
+                        whole.write(data)
+                part.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=100_000)
+    args = parser.parse_args()
+    write_run(args.folder, args.count)
+    print(f"{args.count} records in {args.folder}")
+
+
+if __name__ == "__main__":
+    main()
