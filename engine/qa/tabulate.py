@@ -7,6 +7,7 @@ on stdout). They import nothing of the caller's program, so a script without a m
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import subprocess
@@ -123,28 +124,30 @@ def tabulate_all(tasks: Sequence[Sequence[Task]], tick: Callable[[Stage, int], N
     """Each list of tasks in a process of its own, if there are several; what they met, in the order of the tasks."""
     if len(tasks) < 2 or not sys.executable:
         return [[tabulate(task, tick) for task in some] for some in tasks]
-    places = os.pathsep.join(p for p in sys.path if p)
+    places = os.pathsep.join(p or os.getcwd() for p in sys.path)
     environment = {**os.environ, "PYTHONPATH": places, "POLARS_MAX_THREADS": "1"}
     workers: list[subprocess.Popen[bytes]] = []
     found: list[list[Reading] | None] = [None] * len(tasks)
     with selectors.DefaultSelector() as ready:
         try:
             for at, some in enumerate(tasks):
-                worker = subprocess.Popen(
-                    [sys.executable, "-m", "engine.qa.tabulate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
-                )  # fmt: skip  # of its own session, so that Ctrl-C ends it through us alone
-                workers.append(worker)
-                assert worker.stdin is not None
-                assert worker.stdout is not None
-                worker.stdin.write(msgspec.json.encode(some))
-                worker.stdin.close()
-                ready.register(worker.stdout, selectors.EVENT_READ, at)
+                with contextlib.suppress(OSError):  # no such process, or it ended at once: see below
+                    worker = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "engine.qa.tabulate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL, env=environment,
+                        start_new_session=True,  # Ctrl-C ends it through us alone
+                    )  # fmt: skip
+                    workers.append(worker)
+                    assert worker.stdin is not None
+                    assert worker.stdout is not None
+                    ready.register(worker.stdout, selectors.EVENT_READ, at)
+                    with worker.stdin:
+                        worker.stdin.write(msgspec.json.encode(some))
             while ready.get_map():
                 for key, _ in ready.select():
                     stream: IO[bytes] = key.fileobj  # pyright: ignore[reportAssignmentType]
                     line = stream.readline()
-                    if not line:
+                    if not line.endswith(b"\n"):
                         ready.unregister(stream)
                         continue
                     told = msgspec.json.decode(line, type=_Told)
