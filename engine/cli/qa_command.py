@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
 def summary(report: QAReport, directory: Path) -> str:
     """The report for a terminal: verdict, numbers, findings, what to do next."""
     from engine.qa.model import FLAGS
+    from engine.qa.money import in_words
 
     s, images = report.summary, report.images
     lines = [
@@ -84,6 +85,8 @@ def summary(report: QAReport, directory: Path) -> str:
         told = "" if part["asked"] else "  (not asked for)"
         lines.append(f"  {name:<11} {part['total_files']:,} ({part['coverage_percent']:.1f} %){told}")
     lines.append(f"  duplicates  {s['duplicates_found']:,} pairs")
+    if cost := in_words(report.statistics["money"]):
+        lines.append(f"  cost        {cost}")
     if report.flags:
         lines += ["", "Findings"]
         lines += [

@@ -7,6 +7,7 @@ from typing import Any
 from engine.qa.charts import bars, curve, histogram, intervals, legend, number, percent
 from engine.qa.markup import Safe, join, tag
 from engine.qa.model import QAReport
+from engine.qa.money import money_part
 
 WORDS_SHOWN = 40
 VALUES_SHOWN = 12
@@ -236,7 +237,10 @@ def cost_section(report: QAReport) -> Safe | None:
         for r in rows
     ]  # fmt: skip
     head = tag("tr", *[tag("th", t, cls=None if t in {"Stage", "Model"} else "num") for t in titles])
-    parts: list[Safe] = [tag("div", tag("table", tag("thead", head), tag("tbody", *body)), cls="scroll")]
+    parts: list[Safe | None] = [
+        tag("div", tag("table", tag("thead", head), tag("tbody", *body)), cls="scroll"),
+        money_part(report.statistics["money"]),
+    ]
     cards: list[Safe] = []
     for name, title in (("theme", "Refusals by theme"), ("form", "Refusals by form")):
         some = report.statistics["refusals"][name]

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from engine.qa.answers import normal_label
+from engine.qa.money import money
 from engine.qa.numbers import balance, entropy, total_variation, wilson
 from engine.qa.tables import Tables, slug
 from engine.qa.texts import lengths, near_texts, repeated, sample_texts, top_words, variety
@@ -206,12 +207,14 @@ def refusals(tables: Tables, columns: Sequence[str] = ("theme", "form")) -> dict
 def all_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, Any]:
     """The `statistics` member of the report."""
     labels = label_statistics(tables, config)
+    cost = cost_and_time(tables)
     return {
         "labels": labels,
         "reference": reference_rates(labels),
         "asked_mix": asked_mix(tables),
         "texts": text_statistics(tables, config, seed),
-        "cost": cost_and_time(tables),
+        "cost": cost,
+        "money": money(pl.scan_parquet(tables.prompts), cost, config),
         "errors": errors(tables),
         "refusals": refusals(tables),
     }

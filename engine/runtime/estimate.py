@@ -16,21 +16,17 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.cost import Processing, answer_tokens_estimate, estimate_usd, input_tokens_estimate
-from engine.stages.image import image_job
-from engine.stages.metadata import metadata_jobs
+from engine.stages.expected import add_usd, image_request, image_usd, metadata_requests, metadata_usd
+from engine.stages.expected import per_image_usd as per_image_usd
 from schemas.config import Limits, RunConfig
 from schemas.job import Request
 from schemas.models import DEFAULT_TEXT_MODEL, PRICES_AS_OF, PRICES_SOURCE, ModelInfo
-from schemas.outcome import Asset, Usage
-from schemas.prompt import Prompt
-from schemas.record import ImageRecord
 
 STALE_DAYS = 90
 COUNTS = (10, 50, 100, 200)
 """Numbers of images that are priced beside the configured one, as in the original's notebook."""
 MODES: tuple[Processing, ...] = ("standard", "batch", "flex")
 
-PROMPT_CHARS = {"simple": 300, "medium": 700, "complex": 1100}
 LATENCY_S = {"0.5K": 12.0, "1K": 18.0, "2K": 25.0, "4K": 70.0}
 """Seconds a picture takes; third-party reports of 2026, widely spread. Decides only where no quota does."""
 TEXT_LATENCY_S = 4.0
@@ -105,12 +101,6 @@ def estimate(config: RunConfig, *, images: Sequence[int] = (), today: date) -> E
     )
 
 
-def per_image_usd(config: RunConfig, mode: Processing = "standard") -> float | None:
-    """What one image costs with its metadata; None where a price is unknown."""
-    table = config.price_table()
-    return _add([_image_usd(config, table, mode), _metadata_usd(config, table, mode)])
-
-
 def disk_bytes(config: RunConfig, images: int) -> int:
     """Room that so many images need, on the safe side."""
     return images * (PICTURE_BYTES.get(config.generation.resolution, PICTURE_BYTES["4K"]) + LINE_BYTES)
@@ -119,63 +109,17 @@ def disk_bytes(config: RunConfig, images: int) -> int:
 # --- money ---------------------------------------------------------------------------------------
 
 
-def _image_request(config: RunConfig) -> Request:
-    text = "x" * PROMPT_CHARS[config.prompts.complexity]
-    return image_job(config, Prompt(index=1, image_id="sm_20260101_0001", text=text)).request
-
-
-def _metadata_requests(config: RunConfig) -> list[tuple[tuple[str, ...], Request]]:
-    """The calls that one picture leads to, with their tasks."""
-    asset = Asset(path="images/x.png", sha256="", size_bytes=1, mime_type="image/png", width=1024, height=1024)
-    record = ImageRecord(
-        job="",
-        status="ok",
-        stage="image",
-        image_id="sm_20260101_0001",
-        index=1,
-        attempt=1,
-        final=True,
-        generated_at="2026-01-01T00:00:00Z",
-        latency_s=0.0,
-        model=config.generation.model,
-        usage=Usage(),
-        cost_usd=None,
-        prompt="x" * PROMPT_CHARS[config.prompts.complexity],
-        source_data={},
-        style=None,
-        complexity=None,
-        aspect_ratio=None,
-        resolution=None,
-        asset=asset,
-    )
-    return [(job.tasks, job.request) for job in metadata_jobs(config, record, "x.png")]
-
-
-def _image_usd(config: RunConfig, table: dict[str, ModelInfo], mode: Processing) -> float | None:
-    references = config.source_data.social_media
-    base = estimate_usd(_image_request(config), mode, table)
-    info = table.get(config.generation.model)
-    if base is None or references.mode != "images" or info is None or info.input_usd_per_m is None:
-        return base
-    factor = {"standard": 1.0, "batch": info.batch_factor, "flex": info.flex_factor}[mode] or 1.0
-    return base + references.references_per_prompt * 1120 * info.input_usd_per_m * factor / 1e6
-
-
-def _metadata_usd(config: RunConfig, table: dict[str, ModelInfo], mode: Processing) -> float | None:
-    return _add([estimate_usd(request, mode, table) for _, request in _metadata_requests(config)])
-
-
 def _stages(config: RunConfig, table: dict[str, ModelInfo]) -> dict[str, dict[str, float | None]]:
-    stages: dict[str, dict[str, float | None]] = {"image": {m: _image_usd(config, table, m) for m in MODES}}
-    for tasks, request in _metadata_requests(config):
+    stages: dict[str, dict[str, float | None]] = {"image": {m: image_usd(config, table, m) for m in MODES}}
+    for tasks, request in metadata_requests(config):
         name = tasks[0] if len(tasks) == 1 else "metadata"
         stages[name] = {m: estimate_usd(request, m, table) for m in MODES}
     return stages
 
 
 def _alternatives(config: RunConfig, table: dict[str, ModelInfo]) -> Iterator[ModelPrice]:
-    picture = _image_request(config)
-    metadata = [request for _, request in _metadata_requests(config)]
+    picture = image_request(config)
+    metadata = [request for _, request in metadata_requests(config)]
     for name, info in table.items():
         shutdown = info.shutdown.isoformat() if info.shutdown else None
         sizes: list[str | None] = [*info.image_tokens] or [None]
@@ -183,7 +127,7 @@ def _alternatives(config: RunConfig, table: dict[str, ModelInfo]) -> Iterator[Mo
             asked = metadata if size is None else [msgspec.structs.replace(picture, resolution=size)]
             calls = [msgspec.structs.replace(request, model=name) for request in asked]
             for mode in MODES:
-                usd = _add([estimate_usd(call, mode, table) for call in calls])
+                usd = add_usd([estimate_usd(call, mode, table) for call in calls])
                 if usd is not None or mode == "standard":
                     yield ModelPrice(
                         model=name, resolution=size, mode=mode, usd_per_image=usd, shutdown=shutdown, note=info.note
@@ -208,9 +152,9 @@ class _Speed(Struct, frozen=True):
 def _speeds(config: RunConfig, table: dict[str, ModelInfo]) -> Iterator[_Speed]:
     image = config.generation.model
     latency_s = LATENCY_S.get(config.generation.resolution, 25.0)
-    yield _speed(image, [_image_request(config)], config.limits_for(image), table, latency_s)
+    yield _speed(image, [image_request(config)], config.limits_for(image), table, latency_s)
     text = config.metadata.model
-    requests = [request for _, request in _metadata_requests(config)]
+    requests = [request for _, request in metadata_requests(config)]
     if requests:
         yield _speed(text, requests, config.limits_for(text), table, TEXT_LATENCY_S)
 
@@ -227,7 +171,7 @@ def _speed(
     if limits.tokens_per_minute is not None:
         tokens = sum(input_tokens_estimate(r) for r in requests)
         bounds.append((limits.tokens_per_minute / tokens, f"tokens_per_minute {limits.tokens_per_minute:g}"))
-    usd = _add([estimate_usd(r, "standard", table) for r in requests])
+    usd = add_usd([estimate_usd(r, "standard", table) for r in requests])
     if limits.usd_per_10_minutes is not None and usd:
         bounds.append((limits.usd_per_10_minutes / 10 / usd, f"usd_per_10_minutes {limits.usd_per_10_minutes:g}"))
     if limits.max_in_flight is not None:
@@ -238,13 +182,13 @@ def _speed(
 
 
 def _sum(config: RunConfig, table: dict[str, ModelInfo], images: int, speeds: list[_Speed]) -> Sum:
-    image_usd, metadata_usd = _image_usd(config, table, "standard"), _metadata_usd(config, table, "standard")
+    picture, texts = image_usd(config, table, "standard"), metadata_usd(config, table, "standard")
     days = max(_days(s, images) for s in speeds)
     return Sum(
         images=images,
-        image_usd=_times(image_usd, images),
-        metadata_usd=_times(metadata_usd, images),
-        total_usd=_times(_add([image_usd, metadata_usd]), images),
+        image_usd=_times(picture, images),
+        metadata_usd=_times(texts, images),
+        total_usd=_times(add_usd([picture, texts]), images),
         seconds=max(_seconds(s, images) for s in speeds),
         quota_days=days,
         disk_bytes=disk_bytes(config, images),
@@ -287,7 +231,7 @@ def _remarks(config: RunConfig, table: dict[str, ModelInfo], today: date) -> Ite
             yield f"{name}: {info.note}"
     info = table.get(config.generation.model)
     if info is not None and info.thinking_tokens and info.text_usd_per_m is not None:
-        usd = answer_tokens_estimate(_image_request(config), table) * info.text_usd_per_m / 1e6
+        usd = answer_tokens_estimate(image_request(config), table) * info.text_usd_per_m / 1e6
         yield f"of each image about ${usd:.4f} is thinking, billed as text; it varies with the prompt"
     if config.metadata.model == DEFAULT_TEXT_MODEL and config.metadata.mode == "separate":
         yield "metadata.mode separate sends each picture once per task; together is cheaper"
@@ -299,10 +243,6 @@ def _concerns(note: str, resolution: str) -> bool:
     """Whether a note on a model is about this size; "4K: …" is about no other."""
     about = note.split(":")[0]
     return about not in PICTURE_BYTES or about == resolution
-
-
-def _add(parts: Sequence[float | None]) -> float | None:
-    return None if any(p is None for p in parts) else sum(p for p in parts if p is not None)
 
 
 def _times(usd: float | None, n: int) -> float | None:
@@ -321,6 +261,6 @@ def original_names(result: Estimate, config: RunConfig) -> dict[str, Any]:
         "labels": each.get("labels"),
         "comments": each.get("comments"),
         "metadata_together": each.get("metadata"),
-        "total_estimated": _add(list(each.values())),
+        "total_estimated": add_usd(list(each.values())),
         "currency": "USD",
     }
