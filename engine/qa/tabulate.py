@@ -124,7 +124,7 @@ def tabulate_all(tasks: Sequence[Sequence[Task]], tick: Callable[[Stage, int], N
     """Each list of tasks in a process of its own, if there are several; what they met, in the order of the tasks."""
     if len(tasks) < 2 or not sys.executable:
         return [[tabulate(task, tick) for task in some] for some in tasks]
-    places = os.pathsep.join(p or os.getcwd() for p in sys.path)
+    places = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)
     environment = {**os.environ, "PYTHONPATH": places, "POLARS_MAX_THREADS": "1"}
     workers: list[subprocess.Popen[bytes]] = []
     found: list[list[Reading] | None] = [None] * len(tasks)
@@ -133,8 +133,8 @@ def tabulate_all(tasks: Sequence[Sequence[Task]], tick: Callable[[Stage, int], N
             for at, some in enumerate(tasks):
                 with contextlib.suppress(OSError):  # no such process, or it ended at once: see below
                     worker = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "engine.qa.tabulate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                        stderr=subprocess.DEVNULL, env=environment,
+                        [sys.executable, "-P", "-m", "engine.qa.tabulate"], env=environment,
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                         start_new_session=True,  # Ctrl-C ends it through us alone
                     )  # fmt: skip
                     workers.append(worker)
