@@ -396,10 +396,12 @@ class Admission:
         kind = None if error is None else error.kind
         if error is not None and error.kind in DOWN:
             if line.breaker.failed(error.kind, error.message, now, self._jitter(), probe=grant.probe):
+                gives_up_at = line.breaker.gives_up_at()
                 self._notice(
                     "warning",
-                    f"{line.quota.model} does not answer ({error.message}); next try in "
-                    f"{line.breaker.until - now:.0f} s, giving up in {line.breaker.gives_up_at() - now:.0f} s",
+                    f"{line.quota.model} does not answer ({error.message}); "
+                    + (f"next try in {line.breaker.until - now:.0f} s, " if line.breaker.until < gives_up_at else "")
+                    + f"giving up in {gives_up_at - now:.0f} s",
                 )
         elif line.breaker.succeeded():
             self._notice("info", f"{line.quota.model} answers again")
@@ -407,7 +409,7 @@ class Admission:
             self._close_day(line)
         if error is not None and kind in _ADVICE:
             assert kind is not None
-            self._stop(Stopped("fatal", f"{line.quota.model}: {error.message}. Next: {_ADVICE[kind]}", 2))
+            self._stop(Stopped("fatal", f"{line.quota.model}: {error.message.rstrip('.')}. Next: {_ADVICE[kind]}", 2))
         if error is not None and kind is ErrorKind.INVALID:
             same = self._invalid[1] + 1 if error.message == self._invalid[0] else 1
             self._invalid = (error.message, same)
@@ -416,7 +418,7 @@ class Admission:
                     Stopped(
                         "fatal",
                         f"{line.quota.model} called {same} requests in a row invalid, with the same words: "
-                        f"{error.message}. Next: change what is asked (model, size, aspect ratio, prompts)",
+                        f"{error.message.rstrip('.')}. Next: change what is asked (model, size, aspect ratio, prompts)",
                         2,
                     )
                 )
@@ -435,7 +437,7 @@ class Admission:
         line.stopped = Stopped(
             "down",
             f"{line.quota.model} did not answer {breaker.failures} calls in a row, the last time with: "
-            f"{breaker.last}. Next: check the network and the address, then run the same command again",
+            f"{breaker.last.rstrip('.')}. Next: check the network and the address, then run the same command again",
             1,
         )
         self._notice("error", line.stopped.detail)

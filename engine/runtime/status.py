@@ -253,7 +253,8 @@ def _wants_metadata(fold: _Fold, run: RunDir) -> bool:
 
 def _stage(fold: _Fold, counts: Counts) -> StageStatus:
     ledger = fold.ledger
-    pending, rate = counts.pending, rate_per_minute(fold.settled_at)
+    # The last line of a burst says nothing about the hour to come: five in a second are five a minute.
+    pending, rate = counts.pending, rate_per_minute(fold.settled_at, shortest_s=5.0)
     return StageStatus(
         asked=counts.asked,
         ok=counts.ok,
