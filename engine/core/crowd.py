@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from engine.core.context import Person
@@ -182,8 +183,8 @@ def crowd_mix(
 
 def as_source_data(people: Sequence[Person], categories: frozenset[str]) -> dict[str, Any]:
     """Plain JSON values: the first person's facts with the original's keys, further people under `others`."""
-    keys = _keys(categories)
-    told = [_facts(person, keys) for person in people]
+    names, facts = _told(categories)
+    told = [{k: v for k, v in zip(names, facts(person), strict=True) if v is not None} for person in people]
     return {**told[0], "others": told[1:]} if told else {}
 
 
@@ -197,15 +198,9 @@ _SAID_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _facts(person: Person, keys: Sequence[str]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"profile_id": person.profile_id}
-    for key in keys:
-        value = getattr(person, key)
-        if value is not None:
-            facts[key] = value
-    return facts
-
-
 @lru_cache(maxsize=64)
-def _keys(categories: frozenset[str]) -> tuple[str, ...]:
-    return tuple(key for category, keys in _SAID_BY.items() if category in categories for key in keys)
+def _told(categories: frozenset[str]) -> tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]:
+    """What of a person is written down, and how to get it."""
+    keys = [key for category, keys in _SAID_BY.items() if category in categories for key in keys]
+    names = ("profile_id", "profile_id", *keys)  # twice, because attrgetter gives a tuple from two names on
+    return names, attrgetter(*names)

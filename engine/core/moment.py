@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -68,6 +69,7 @@ class Moment(Struct, frozen=True):
         return f"It is {self.named}; {self.light}"
 
 
+@lru_cache(maxsize=4096)
 def season_of(date: str | None) -> str | None:
     """The season of an ISO date, as north of the equator; None without one."""
     if date is None or not re.match(r"\d{4}-(0[1-9]|1[0-2])", date):
@@ -79,7 +81,11 @@ def moment(i: int, seed: int, date: str | None) -> Moment:
     """The moment of prompt i: the season of the news date, times of day in equal shares."""
     season = season_of(date) or SEASONS[stratified(i, len(SEASONS), seed, "season")]
     time = _TIMES[stratified(i, len(_TIMES), seed, "time")]
-    before, after = Chance(seed, "moment", i).pick(_WEATHER[season])
+    return _moment(season, time, *Chance(seed, "moment", i).pick(_WEATHER[season]))
+
+
+@lru_cache(maxsize=len(SEASONS) * len(_TIMES) * 4)
+def _moment(season: str, time: str, before: str, after: str) -> Moment:
     light = (_LIGHT if _CLEAR.search(after) else _VEILED)[time]
     brief = f"{with_article(before)} {season} {time}"
     return Moment(season, time, brief, brief + after, light)

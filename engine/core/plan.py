@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -47,9 +47,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     themes: tuple[Theme, ...]
     settings: tuple[Setting, ...]
     news: Sequence[News]
+    news_told: Sequence[Mapping[str, Any]]
+    """The news as records keep it."""
     spoken: Sequence[News]
     """The news in words that may be said."""
     guides: Sequence[Guide]
+    guides_told: Sequence[Mapping[str, Any]]
     cues: Sequence[str]
     """The guides in words that may be said."""
     people: People
@@ -95,8 +98,10 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
         themes=tuple(theme(name) for name in dict.fromkeys(prompts.themes)),
         settings=tuple(setting(name) for name in dict.fromkeys(prompts.settings)),
         news=sources.news,
+        news_told=tuple(item.as_source_data() for item in sources.news),
         spoken=tuple(_spoken(item, silenced) for item in sources.news),
         guides=sources.references,
+        guides_told=tuple(guide.as_source_data() for guide in sources.references),
         cues=tuple(_cue(guide, silenced, cue_words) for guide in sources.references),
         people=sources.people,
         references_per_prompt=pictures,
@@ -140,9 +145,9 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
         style=plan.style,
         complexity=plan.complexity,
         source_data={
-            "atropia": news.as_source_data(),
+            "atropia": dict(plan.news_told[chosen.news]),
             "demographics": as_source_data(people, plan.categories),
-            "visual_reference": guide.as_source_data(),
+            "visual_reference": dict(plan.guides_told[chosen.guide]),
             "theme": theme_.key,
             "setting": scene.setting.key,
         },

@@ -26,9 +26,15 @@ _ROUNDS = 4
 _SMALL = 64
 
 
+@lru_cache(maxsize=64)
+def _keyed(seed: int, domain: str) -> hashlib.blake2b:
+    return hashlib.blake2b(key=seed.to_bytes(8, "little"), person=domain.encode())
+
+
 def digest(seed: int, domain: str, i: int) -> int:
     """512 bits that depend on the seed, the domain (at most 16 bytes) and i alone."""
-    hashed = hashlib.blake2b(i.to_bytes(16, "little"), key=seed.to_bytes(8, "little"), person=domain.encode())
+    hashed = _keyed(seed, domain).copy()
+    hashed.update(i.to_bytes(16, "little"))
     return int.from_bytes(hashed.digest(), "little")
 
 
@@ -56,8 +62,8 @@ class Chance:
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
         """`count` different ones of the options (all of them if there are fewer), in any order."""
-        left = list(options)
-        return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
+        left, below = list(options), self.below
+        return [left.pop(below(size)) for size in range(len(left), max(0, len(left) - count), -1)]
 
 
 @lru_cache(maxsize=256)

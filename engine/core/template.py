@@ -73,18 +73,18 @@ def _fitted(parts: Sequence[_Part], words_max: int) -> str:
     """Parts by rank as long as they fit; the order of reading stays."""
     room = words_max - _CLOSING_WORDS
     kept: dict[int, str] = {}
-    for n in sorted(range(len(parts)), key=lambda n: parts[n].rank):
-        part = parts[n]
-        text, words = part.text, word_count(part.text)
-        for shorter in part.shorter:
+    for n in sorted(range(len(parts)), key=[part.rank for part in parts].__getitem__):
+        rank, text, shorter = parts[n]
+        words = word_count(text)
+        for shortened in shorter:
             if words <= room:
                 break
-            text = shorter()
+            text = shortened()
             words = word_count(text)
-        if words and (words <= room or part.rank == 0):
+        if words and (words <= room or rank == 0):
             kept[n] = text
             room -= words
-    return " ".join([*(sentence(kept[n]) for n in sorted(kept)), FICTIONAL])
+    return " ".join([*[sentence(kept[n]) for n in sorted(kept)], FICTIONAL])
 
 
 _CLOSING_WORDS: Final = word_count(FICTIONAL)

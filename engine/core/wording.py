@@ -29,6 +29,7 @@ def with_article(phrase: str) -> str:
     return f"{article(phrase)} {phrase}"
 
 
+@lru_cache(maxsize=2048)  # most parts of prompts are among a few hundred, and come again
 def sentence(text: str) -> str:
     """One sentence: capital first, exactly one stop last, single spaces."""
     text = " ".join(text.split()).strip(" ,;:")

@@ -40,8 +40,8 @@ class EventLog:
                 structlog.processors.EventRenamer("what"),
                 structlog.processors.JSONRenderer(serializer=_dumps),
             ],
-            wrapper_class=structlog.BoundLogger,
-        )
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        ).bind()  # once: the proxy that comes without it would bind anew for every line
         self._pending_open: RunOpened | None = None
 
     def msg(self, line: str) -> None:

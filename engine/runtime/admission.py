@@ -33,6 +33,7 @@ from engine.core.pacific import ZONE, day_bounds
 from engine.core.quota import Quota
 from engine.errors import EngineError, ProviderError
 from engine.observe.events import Event, Notice
+from engine.runtime import clock
 from engine.runtime.lease import Lease
 from schemas.config import Limits
 from schemas.outcome import ErrorKind
@@ -142,7 +143,7 @@ class _Line:
 class Admission:
     """Gives permission for calls within `limits` (per model; the key "*" or nothing: no limits).
 
-    `wall` (Unix time) serves the Pacific day only; pacing runs on `anyio.current_time()`. `past` are
+    `wall` (Unix time) serves the Pacific day only; pacing runs on the loop's clock. `past` are
     the calls of earlier sessions, `spent_usd` the money of the whole run so far, `share` a part of
     every limit; `lease` shares the whole of them with other processes. `wait_for_day` False raises
     `Stopped` instead of waiting for midnight Pacific.
@@ -193,7 +194,7 @@ class Admission:
         await anyio.lowlevel.checkpoint()
         line = self._line(ask.model)
         if not line.tickets:
-            answer = self._try(line, ask, anyio.current_time())
+            answer = self._try(line, ask, clock.now())
             if isinstance(answer, Grant):
                 return answer
         ticket = _Ticket()
@@ -205,7 +206,7 @@ class Admission:
                 if line.tickets[0] is not ticket:
                     await ticket.event.wait()
                 else:
-                    now = anyio.current_time()
+                    now = clock.now()
                     answer = self._try(line, ask, now)
                     if isinstance(answer, Grant):
                         return answer
@@ -221,7 +222,7 @@ class Admission:
     def settle(self, grant: Grant, feedback: Feedback) -> None:
         """Report how a call ended: frees its place, reconciles, learns. Once per grant."""
         line = self._lines[grant.ask.model]
-        now = anyio.current_time()
+        now = clock.now()
         before = line.quota.epoch
         line.quota.settle(grant, feedback, now, self._jitter())
         line.answered = True
@@ -241,7 +242,7 @@ class Admission:
     def withdraw(self, grant: Grant) -> None:
         """Give back a grant whose call was never made: it leaves no trace."""
         line = self._lines[grant.ask.model]
-        line.quota.withdraw(grant, anyio.current_time())
+        line.quota.withdraw(grant, clock.now())
         self._purse.reserved_usd -= line.holds.pop(id(grant), 0.0)
         if grant.probe:
             line.probing = False
@@ -258,7 +259,7 @@ class Admission:
 
     def snapshot(self) -> AdmissionView:
         """The state as numbers to show."""
-        now = anyio.current_time()
+        now = clock.now()
         return AdmissionView(
             models={name: line.quota.view(now, len(line.tickets)) for name, line in self._lines.items()},
             spent_usd=self._purse.spent_usd,
@@ -368,7 +369,7 @@ class Admission:
 
     def _remember(self) -> None:
         """Count the calls of earlier sessions: the last windows, and the day since midnight Pacific."""
-        now, wall = anyio.current_time(), self._wall()
+        now, wall = clock.now(), self._wall()
         past, self._past = self._past, ()
         recent: list[PastCall] = []
         for call in past:  # may be a million: only the last windows are kept
