@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         lines = [f"{name:<10}{', '.join(parts)}; {stage.attempts} attempts, ${stage.cost_usd:.4f}"]
         if stage.rejected:
             lines.append(f"{'':<10}{stage.rejected} calls turned away by quotas (not attempts, not paid)")
+        if stage.reopened:
+            lines.append(f"{'':<10}{stage.reopened} asked for again after they were settled")
         if stage.failures:
             lines.append(f"{'':<10}errors: " + ", ".join(f"{kind} {n}" for kind, n in stage.failures.items()))
         return lines

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 NONE, OK, REFUSED, FAILED = 0, 1, 2, 3
 _CODES = {"ok": OK, "refused": REFUSED, "failed": FAILED}
 _TASKS = ("caption", "labels", "comments")
+NOT_ATTEMPTS = frozenset({"redo", "lost"})
+"""Errors of lines that say that a job is asked again, and not how a call ended."""
 
 
 def slot(index: int, tasks: Sequence[str] = ()) -> int:
@@ -77,8 +79,10 @@ class Ledger:
         self._jobs[place] = int(job[:16], 16) or 1
         if attempt > self._attempts[place]:
             self._attempts[place] = attempt if attempt < 0xFFFF else 0xFFFF
-        if error_kind == "too_large":
-            self.too_large.add(place)
+        if error_kind is not None:
+            if error_kind == "too_large":
+                self.too_large.add(place)
+            self.attempts -= error_kind in NOT_ATTEMPTS
         if self._in_doubt and self._in_doubt.get(place, attempt + 1) <= attempt:
             del self._in_doubt[place]
         self.attempts += 1

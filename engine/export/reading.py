@@ -115,9 +115,10 @@ class RunReading:
         for offset, line in self._lines(self.run.metadata_log):
             for task in line.tasks:
                 places = self._metadata.get(task)
-                if places is not None:
+                # Asking again takes no text away before a newer one is there.
+                if places is not None and line.final and line.status == "ok":
                     _reach(places, line.index)
-                    places[line.index] = offset if line.final and line.status == "ok" else ABSENT
+                    places[line.index] = offset
 
     def _lines(self, path: Path) -> Iterator[tuple[int, _Line]]:
         for block in read_blocks(path):

@@ -116,6 +116,8 @@ def flagged_answers(metadata: Path, asked: Metadata) -> pl.DataFrame:
             "index",
             "line",
             "status",
+            "newest_attempt",
+            "redone",
             "for_caption",
             "for_labels",
             "for_comments",

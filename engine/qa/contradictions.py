@@ -22,7 +22,9 @@ RULES = {
     "a crowd in the caption, 1-5 people in the labels": ("caption", _CROWD, "crowd_size", FEW),
     "one or nobody in the caption, over 100 people in the labels": ("caption", _ALONE, "crowd_size", MANY),
 }
-"""Rule: (whose text, what it says, label category, values that cannot be)."""
+"""Rule: (whose text, what it says, label category, values that cannot be). Captions against labels are at odds with
+themselves and worth asking again; prompts against labels tell of a picture that is not as asked."""
+OF_PICTURE = [name for name, rule in RULES.items() if rule[0] == "prompt"]
 
 
 def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:

@@ -78,11 +78,14 @@ def flag_pictures(found: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
     )
 
 
-def add_flag(frame: pl.DataFrame, name: str, image_ids: list[str] | pl.Series) -> pl.DataFrame:
-    """The flag added to these images."""
+def add_flag(
+    frame: pl.DataFrame, name: str, image_ids: list[str] | pl.Series, where: pl.Expr | None = None
+) -> pl.DataFrame:
+    """The flag added to these images, or to those of their rows that `where` says."""
     if len(image_ids) == 0:
         return frame
     hit = pl.col("image_id").is_in(pl.Series(image_ids, dtype=pl.String).implode())
+    hit = hit if where is None else hit & where
     return frame.with_columns(flags=pl.when(hit).then(pl.concat_list("flags", pl.lit(name))).otherwise(pl.col("flags")))
 
 

@@ -27,7 +27,7 @@ class Flag(Struct, frozen=True):
     title: str
     meaning: str
     redo: bool = False
-    """Whether `run --redo qa` asks again for an image that has it."""
+    """Whether `run --redo qa` asks again for the image, or the text, that has it."""
 
 
 FLAGS: dict[str, Flag] = {
@@ -57,27 +57,33 @@ FLAGS: dict[str, Flag] = {
     "tiny": Flag("warning", "image", "Tiny picture", "Under 100 x 100 pixels."),
     "small_file": Flag("warning", "image", "Small file", "Fewer bytes than validation.min_image_size_kb."),
     "duplicate": Flag("warning", "image", "Duplicate", "Shows the same as another image, which is kept.", True),
+    "not_as_asked": Flag("warning", "image", "Not as asked for", "The labels say other than the prompt asked for."),
     "rejected": Flag("critical", "image", "Rejected by a person", "A reviewer decided against it.", True),
     # Texts.
-    "no_caption": Flag("warning", "caption", "No caption", "Asked for, and not there."),
-    "caption_empty": Flag("critical", "caption", "Empty caption", "Answered with nothing but blanks."),
-    "caption_short": Flag("warning", "caption", "Short caption", "Under 10 characters."),
-    "caption_long": Flag("warning", "caption", "Long caption", "Over 500 characters."),
-    "caption_placeholder": Flag("critical", "caption", "Placeholder caption", "Boilerplate instead of a description."),
-    "caption_duplicate": Flag("warning", "caption", "Repeated caption", "The same words as another image's caption."),
-    "caption_variations": Flag("warning", "caption", "Caption variations missing", "Fewer captions than asked for."),
-    "no_labels": Flag("warning", "labels", "No labels", "Asked for, and not there."),
-    "labels_missing": Flag("warning", "labels", "Label categories missing", "A category asked for has no value."),
-    "labels_unknown": Flag("warning", "labels", "Label outside its vocabulary", "Not a value of its category."),
-    "no_comments": Flag("warning", "comments", "No comments", "Asked for, and not there."),
-    "comments_count": Flag("warning", "comments", "Wrong number of comments", "Not as many as asked for."),
-    "comments_empty": Flag("critical", "comments", "Empty comment", "A comment with nothing but blanks."),
-    "comments_placeholder": Flag("critical", "comments", "Placeholder comment", "Boilerplate instead of a comment."),
-    "comments_repeated": Flag("warning", "comments", "Repeated comments", "An image has the same comment twice."),
+    "no_caption": Flag("warning", "caption", "No caption", "Asked for, and not there.", True),
+    "caption_empty": Flag("critical", "caption", "Empty caption", "Answered with nothing but blanks.", True),
+    "caption_short": Flag("warning", "caption", "Short caption", "Under 10 characters.", True),
+    "caption_long": Flag("warning", "caption", "Long caption", "Over 500 characters.", True),
+    "caption_placeholder": Flag(
+        "critical", "caption", "Placeholder caption", "Boilerplate instead of a description.", True
+    ),
+    "caption_variations": Flag(
+        "warning", "caption", "Caption variations missing", "Fewer captions than asked for.", True
+    ),
+    "no_labels": Flag("warning", "labels", "No labels", "Asked for, and not there.", True),
+    "labels_missing": Flag("warning", "labels", "Label categories missing", "A category asked for has no value.", True),
+    "labels_unknown": Flag("warning", "labels", "Label outside its vocabulary", "Not a value of its category.", True),
+    "no_comments": Flag("warning", "comments", "No comments", "Asked for, and not there.", True),
+    "comments_count": Flag("warning", "comments", "Wrong number of comments", "Not as many as asked for.", True),
+    "comments_empty": Flag("critical", "comments", "Empty comment", "A comment with nothing but blanks.", True),
+    "comments_placeholder": Flag(
+        "critical", "comments", "Placeholder comment", "Boilerplate instead of a comment.", True
+    ),
+    "comments_repeated": Flag("warning", "comments", "Repeated comments", "An image has the same comment twice.", True),
     "hashtags": Flag("info", "comments", "Hashtags though switched off", "metadata.include_hashtags is false."),
     "emojis": Flag("info", "comments", "Emojis though switched off", "metadata.include_emojis is false."),
-    "language": Flag("info", "caption", "Other language", "Does not read as English, which is asked for."),
-    "contradiction": Flag("warning", "labels", "Contradiction", "Caption, labels and prompt disagree."),
+    "language": Flag("warning", "caption", "Other language", "Does not read as the language asked for.", True),
+    "contradiction": Flag("warning", "labels", "Contradiction", "Caption and labels disagree.", True),
     "prompt_short": Flag("warning", "caption", "Short prompt", "Under 20 characters."),
     "prompt_long": Flag("info", "caption", "Long prompt", "Over 8,000 characters."),
     # Logs.

@@ -1,8 +1,9 @@
-"""Which images QA would have made again: what `groundswell run --redo qa` asks for."""
+"""What QA would have asked for again: what `groundswell run --redo qa` asks for."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from msgspec import Struct
@@ -10,50 +11,109 @@ from msgspec import Struct
 from engine.errors import StoreError
 from engine.qa.model import FLAGS
 from engine.store.layout import RunDir
-from engine.store.scan import read_records
-from schemas.record import ImageRecord
+from engine.store.scan import Damage, scan_settled
 
 REDO = frozenset(name for name, flag in FLAGS.items() if flag.redo)
+TASKS = ("caption", "labels", "comments")
 
 
 class Rejected(Struct, frozen=True):
-    """An image to make again. Its old file, if there is one, belongs aside in quarantine/, never deleted."""
+    """An image, or some of its texts, to ask for again. Nothing of the old ones is deleted."""
 
     image_id: str
     index: int
-    path: str
     reasons: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    """The texts to ask for again; empty: the image itself, and then its texts with it."""
+    redone: int = 0
+    """How often it has been asked for again already."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `open_run(redo=…)` and `--redo` take it."""
+        return tuple(f"{self.image_id}:{task}" for task in self.tasks) or (self.image_id,)
 
 
 def rejected(run_dir: Path | str) -> list[Rejected]:
-    """What the last pass rejected, in the run's order; images that people accepted are not among them.
+    """Images that the last pass rejected, in the run's order; those that people accepted are not among them.
 
-    Neither are images made anew since that pass: nothing is known against the new ones. StoreError when
+    Neither are images asked for again since that pass: nothing is known against the new ones. StoreError when
     QA has not run yet.
     """
     run = RunDir(run_dir)
-    table = run.qa / "images.parquet"
-    if not table.exists():
-        raise StoreError(f"{run_dir}: QA has not looked at this run yet; run `groundswell qa {run_dir}` first")
-    try:
-        frame = pl.read_parquet(table, columns=["image_id", "index", "path", "sha256", "flags", "accepted"])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreError(f"{table}: cannot be read; run `groundswell qa {run_dir}` again") from error
-    present = {
-        record.image_id: record.asset.sha256 if record.asset is not None else None
-        for record in read_records(run.images_log, ImageRecord, on_damage=lambda _damage: None)
-    }
+    columns = ["image_id", "index", "newest_attempt", "redone", "flags", "accepted"]
+    frame = _table(run, "images.parquet", columns).sort("index")
+    flagged = frame.filter(_has_reason())
+    newest = _newest(run.images_log, set(flagged["image_id"]))
     out: list[Rejected] = []
-    for image_id, index, path, sha256, flags, accepted in frame.sort("index").iter_rows():
-        if present.get(image_id) != sha256:
-            continue
-        reasons = tuple(f for f in flags if f in REDO)
-        # A person's yes outweighs an opinion of ours about quality, but not a file that is broken.
-        if reasons and not (accepted and all(FLAGS[r].severity != "critical" for r in reasons)):
-            out.append(Rejected(image_id, index, path, reasons))
+    for image_id, index, attempt, redone, flags, accepted in flagged.iter_rows():
+        reasons = _reasons(flags, accepted)
+        if reasons and newest.get((image_id, "")) == (attempt, True):
+            out.append(Rejected(image_id, index, reasons, redone=redone))
     return out
 
 
-def rejected_ids(run_dir: Path | str) -> tuple[str, ...]:
-    """Only the image ids of `rejected`."""
-    return tuple(r.image_id for r in rejected(run_dir))
+def rejected_texts(run_dir: Path | str) -> list[Rejected]:
+    """Texts that the last pass rejected, of images that are kept; by the same rules as `rejected`.
+
+    A text that the provider refused is not among them: its answer would be the same.
+    """
+    run = RunDir(run_dir)
+    columns = ["image_id", "index", "status", "newest_attempt", "redone", "flags", *[f"for_{t}" for t in TASKS]]
+    frame = _table(run, "answers.parquet", columns).filter(_has_reason() & (pl.col("status") != "refused"))
+    people = _table(run, "images.parquet", ["image_id", "accepted"])
+    accepted = set(people.filter("accepted")["image_id"])
+    going = {r.image_id for r in rejected(run_dir)}
+    newest = _newest(run.metadata_log, set(frame["image_id"]))
+    out: list[Rejected] = []
+    for row in frame.sort("index").iter_rows(named=True):
+        image_id = row["image_id"]
+        tasks = tuple(task for task in TASKS if row[f"for_{task}"])
+        reasons = _reasons(row["flags"], image_id in accepted)
+        current = all(newest.get((image_id, task)) == (row["newest_attempt"], True) for task in tasks)
+        if reasons and tasks and current and image_id not in going:
+            out.append(Rejected(image_id, row["index"], reasons, tasks, row["redone"]))
+    return out
+
+
+def rejected_ids(run_dir: Path | str, *, redo_max: int | None = None) -> tuple[str, ...]:
+    """What to ask for again, images before texts, as `open_run(redo=…)` takes it.
+
+    `redo_max` leaves out what has been asked for again so often already.
+    """
+    found = [*rejected(run_dir), *rejected_texts(run_dir)]
+    return tuple(name for r in found if redo_max is None or r.redone < redo_max for name in r.names)
+
+
+def _table(run: RunDir, name: str, columns: list[str]) -> pl.DataFrame:
+    table = run.qa / name
+    if not table.exists():
+        raise StoreError(f"{run.root}: QA has not looked at this run yet; run `groundswell qa {run.root}` first")
+    try:
+        return pl.read_parquet(table, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"{table}: cannot be read; run `groundswell qa {run.root}` again") from error
+
+
+def _has_reason() -> pl.Expr:
+    return pl.col("flags").list.eval(pl.element().is_in(list(REDO))).list.any().fill_null(False)
+
+
+def _reasons(flags: list[str], accepted: bool) -> tuple[str, ...]:
+    """Why; nothing where a person's yes stands against an opinion of ours about quality, but not a broken file."""
+    reasons = tuple(f for f in flags if f in REDO)
+    return () if accepted and all(FLAGS[r].severity != "critical" for r in reasons) else reasons
+
+
+def _newest(log: Path, ids: set[Any]) -> dict[tuple[str, str], tuple[int, bool]]:
+    """(attempt, whether it is final) of the newest line, by image id and task; images have the task "" alone."""
+    return {
+        (line.image_id, task): (line.attempt, line.final)
+        for line in scan_settled(log, on_damage=_ignore)
+        if line.image_id in ids
+        for task in (line.tasks or ("",))
+    }
+
+
+def _ignore(_damage: Damage) -> None:
+    """QA tells of damage; here the lines that are whole are enough."""

@@ -133,6 +133,13 @@ def _flags(f: Findings, images: int, coverage: dict[str, dict[str, Any]]) -> dic
     return dict(sorted(flags.items(), key=lambda kv: (SEVERITIES.index(FLAGS[kv[0]].severity), -kv[1], kv[0])))
 
 
+def _given_up(f: Findings) -> int:
+    """Images and texts that `--redo qa` leaves, because they were asked for again so often already."""
+    bad = _has([name for name, flag in FLAGS.items() if flag.redo]) & (pl.col("redone") >= f.config.qa.max_redo)
+    images = f.pictures.filter(bad & ~pl.col("accepted")).height
+    return images + f.answers.filter(bad & (pl.col("status") != "refused")).height
+
+
 def assemble(f: Findings, started: datetime) -> QAReport:
     """The report of a pass."""
     settled = dict(pl.scan_parquet(f.tables.prompts).group_by("status").len().collect().iter_rows())
@@ -198,6 +205,8 @@ def assemble(f: Findings, started: datetime) -> QAReport:
             failed=counts["failed"],
             missing_texts={t: total - c["total_files"] for t, c in coverage.items() if c["asked"]},
             bias=f.bias,
+            given_up=_given_up(f),
+            redo_max=f.config.qa.max_redo,
         ),
         statistics=f.statistics,
         bias=f.bias,

@@ -16,7 +16,7 @@ import polars as pl
 from engine.errors import ConfigError, StoreError
 from engine.qa.answers import flagged_answers
 from engine.qa.bias import all_bias
-from engine.qa.contradictions import contradictions
+from engine.qa.contradictions import OF_PICTURE, contradictions
 from engine.qa.decisions import read_decisions
 from engine.qa.duplicates import find_duplicates
 from engine.qa.judge import Thresholds, add_flag, flag_pictures
@@ -31,7 +31,10 @@ from engine.store.layout import RunDir, load_manifest
 from schemas.config import RunConfig
 from schemas.record import RunManifest
 
-_RECORD = ("image_id", "index", "job", "path", "sha256", "size_bytes", "mime_type", "width", "height", "aspect_ratio")
+_RECORD = (
+    "image_id", "index", "job", "path", "sha256", "size_bytes", "mime_type", "width", "height", "aspect_ratio",
+    "newest_attempt", "redone",
+)  # fmt: skip
 
 
 def _config_of(manifest: RunManifest) -> RunConfig:
@@ -44,7 +47,7 @@ def _config_of(manifest: RunManifest) -> RunConfig:
 def run_qa(run_dir: Path | str, *, options: Options | None = None) -> QAReport:
     """Check every image and every text of a run; write qa/report.json, report.html and the tables.
 
-    Raises StoreError when `run_dir` holds no run or qa/ cannot be written. What is wrong with the data itself
+    Raises NoRun when `run_dir` holds none, StoreError when qa/ cannot be written. What is wrong with the data itself
     is never an exception: it is in the report.
     """
     options = options or Options()
@@ -115,7 +118,9 @@ def _pass(
     if not config.validation.validate_metadata:
         answers = answers.with_columns(flags=pl.lit([], pl.List(pl.String)))
         at_odds = at_odds.clear()
-    answers = add_flag(answers, "contradiction", at_odds["image_id"].unique())
+    of_picture = pl.col("rule").is_in(OF_PICTURE)
+    pictures = add_flag(pictures, "not_as_asked", at_odds.filter(of_picture)["image_id"].unique())
+    answers = add_flag(answers, "contradiction", at_odds.filter(~of_picture)["image_id"].unique(), pl.col("for_labels"))
     statistics = all_statistics(tables, config, options.seed)
     tell(Progress("comparing what was asked with what is told", 0, 0))
     findings = Findings(

@@ -109,11 +109,12 @@ def components(
 
 def actions(
     flags: dict[str, int], *, directory: str, missing_images: int, failed: int, missing_texts: dict[str, int],
-    bias: dict[str, Any],
+    bias: dict[str, Any], given_up: int = 0, redo_max: int = 0,
 ) -> tuple[Action, ...]:  # fmt: skip
     """Recommendations, most urgent first, each with the command that carries it out."""
     out: list[Action] = []
     redo = f"groundswell run --out {directory} --redo qa"
+    redo_texts = f"{redo} --stages metadata"
 
     def total(names: Sequence[str]) -> int:
         return sum(flags.get(n, 0) for n in names)
@@ -152,8 +153,8 @@ def actions(
     if missing_texts and max(missing_texts.values()):
         told = ", ".join(f"{n:,} {name}" for name, n in missing_texts.items() if n)
         out.append(Action(
-            priority="should", title="Complete the texts", reason=f"Missing: {told}.",
-            command=f"groundswell run --out {directory} --stages metadata",
+            priority="should", title="Complete the texts",
+            reason=f"Missing: {told}. What failed is asked again, what was refused is not.", command=redo_texts,
         ))  # fmt: skip
     if missing_images:
         out.append(Action(
@@ -165,12 +166,22 @@ def actions(
             priority="should", title="Ask again for what failed", reason=f"{failed:,} images failed for good.",
             command=f"groundswell run --out {directory} --redo failed",
         ))  # fmt: skip
-    texts = sum(n for f, n in flags.items() if FLAGS[f].subject in {"caption", "labels", "comments"}
-                and FLAGS[f].severity != "info" and not f.startswith("no_"))  # fmt: skip
+    texts = {f: n for f, n in flags.items() if FLAGS[f].subject in {"caption", "labels", "comments"} and FLAGS[f].redo
+             and not f.startswith("no_")}  # fmt: skip
     if texts:
+        worst = any(FLAGS[f].severity == "critical" for f in texts)
+        told = ", ".join(f"{n:,} {FLAGS[f].title.lower()}" for f, n in list(texts.items())[:4])
         out.append(Action(
-            priority="could", title="Read the texts with findings",
-            reason=f"{texts:,} findings in captions, labels and comments; answers.parquet names them all.",
+            priority="must" if worst else "should", title="Ask again for texts with findings",
+            reason=f"{told}{', …' if len(texts) > 4 else ''}. New answers take the place of old ones, which the log "
+            "keeps.",
+            command=redo_texts,
+        ))  # fmt: skip
+    if given_up:
+        out.append(Action(
+            priority="should", title="Look at what asking again did not mend",
+            reason=f"{given_up:,} images or texts were asked for again {redo_max:,} times and still have findings; "
+            "--redo qa leaves them now. Accept them in review, or raise qa.max_redo.",
             command=f"groundswell review {directory}",
         ))  # fmt: skip
     for row in bias.get("representation", ()):

@@ -45,6 +45,7 @@ class _ImageLine(Struct):
     status: str
     image_id: str
     index: int
+    generated_at: str
     source_data: _Sources
     asset: _Asset | None = None
 
@@ -58,6 +59,7 @@ class _LooseImageLine(_ImageLine):
 class _MetadataLine(Struct):
     status: str
     image_id: str
+    generated_at: str
     tasks: tuple[str, ...] = ()
     labels: dict[str, Any] | UnsetType | None = UNSET
 
@@ -93,6 +95,8 @@ class Catalogue:
         self.unreadable = 0
         """Lines that are no JSON of ours."""
         self._orphans: dict[str, list[tuple[_MetadataLine, int]]] = {}
+        self._anew_at: dict[int, str] = {}
+        """When a picture was made anew, by position: texts from before speak of another one."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -149,6 +153,10 @@ class Catalogue:
             self._digests[32 * position : 32 * position + 32] = digest
             self._line_at[position] = at
             self.themes[position] = theme
+            self._anew_at[position] = image.generated_at
+            self.labels[position] = ()
+            for places in self._metadata_at.values():
+                places[position] = -1
 
     def _take_metadata(self, at: int, line: bytes) -> None:
         try:
@@ -165,6 +173,8 @@ class Catalogue:
             self._place(position, answer, at)
 
     def _place(self, position: int, answer: _MetadataLine, at: int) -> None:
+        if answer.generated_at < self._anew_at.get(position, ""):
+            return
         for task in answer.tasks:
             if task in self._metadata_at:
                 self._metadata_at[task][position] = at

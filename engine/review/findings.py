@@ -20,6 +20,8 @@ __all__ = ["Finding", "Findings", "Twin", "read_findings"]
 
 TWINS_MAX = 24
 """Near-duplicates shown of one image; of a thousand blank pictures nobody compares all."""
+_RULED = {"contradiction", "not_as_asked"}
+"""Findings whose table names the rules that were broken."""
 NOT_YET = "QA has not looked at this run yet; its findings show here after groundswell qa."
 
 
@@ -85,8 +87,7 @@ def read_findings(qa: Path, known: Findings | None = None) -> Findings:
             problem = f"{table.name} of QA cannot be read ({str(error)[:200]}); run groundswell qa again."
     for image_id, broken in rules.items():
         found[image_id] = [
-            structs.replace(f, message="; ".join(broken)) if f.check == "contradiction" else f
-            for f in found.get(image_id, ())
+            structs.replace(f, message="; ".join(broken)) if f.check in _RULED else f for f in found.get(image_id, ())
         ]
     grave = {image_id for image_id, f in found.items() if any(one.severity != "info" for one in f)}
     return Findings(

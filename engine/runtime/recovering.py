@@ -32,6 +32,8 @@ from schemas.outcome import Asset, Failure, Usage
 from schemas.record import ImageRecord, MetadataRecord, Record, encode_line
 
 _CODES = {"failed": FAILED, "refused": REFUSED}
+_TASKS = ("caption", "labels", "comments")
+_NO: frozenset[str] = frozenset()
 
 
 async def settle_doubts(
@@ -103,60 +105,97 @@ def _doubt(line: Settled, config: RunConfig, now: str, asset: Asset | None) -> d
 def _take(ledger: Ledger, record: Record) -> None:
     tasks = getattr(record, "tasks", ())
     place = slot(record.index, tasks)
-    ledger.ended(place, record.job, record.status, record.final, record.attempt, record.cost_usd)
+    kind = None if record.error is None else record.error.kind
+    ledger.ended(place, record.job, record.status, record.final, record.attempt, record.cost_usd, kind)
 
 
 def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> None:
-    """Make settled jobs pending again: by status (`failed`, `refused`), or images by their ids.
+    """Make settled jobs pending again: by status (`failed`, `refused`), images by their ids, texts by `id:caption`.
 
     The line comes first, the old picture is moved to quarantine/ after it, so that no line ever points
-    at a picture that is gone; what a crash left between the two is finished here.
+    at a picture that is gone; what a crash left between the two is finished here. Old texts stay in the log, and
+    count until newer ones are there.
     """
     run = opened.run
     if redo is not None:
         wanted = _CODES.get(redo) if isinstance(redo, str) else None
         if isinstance(redo, str) and wanted is None:
             raise ConfigError(f"redo is {redo!r}; choose failed or refused, or give image ids")
-        ids = frozenset(redo) if not isinstance(redo, str) else frozenset[str]()
+        ids, texts = _named(redo if not isinstance(redo, str) else ())
         stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         paths: dict[Stage, tuple[Path, type[Record]]] = {
             "image": (run.images_log, ImageRecord),
             "metadata": (run.metadata_log, MetadataRecord),
         }
-        found: set[str] = set()
+        found: dict[Stage, set[str]] = {"image": set(), "metadata": set()}
+        known: set[str] = set()
         for stage in STAGES:
             path, kind = paths[stage]
             ledger = opened.ledgers[stage]
             newest: dict[int, Record] = {}
             for record in read_records(path, kind):
-                place = slot(record.index, getattr(record, "tasks", ()))
-                by_id = stage == "image" and record.image_id in ids
-                if record.final and ((wanted is not None and ledger.code(place) == wanted) or by_id):
+                tasks = getattr(record, "tasks", ())
+                place = slot(record.index, tasks)
+                by_name = (
+                    record.image_id in ids if stage == "image" else bool(texts.get(record.image_id, _NO) & {*tasks})
+                )
+                if by_name or record.image_id in texts:
+                    known.add(record.image_id)
+                if record.final and (by_name or wanted is not None) and _to_reopen(ledger.code(place), wanted):
                     newest[place] = record
             for record in newest.values():
-                found.add(record.image_id)
-                _append_reopening(path, ledger, record, stamp, redo if isinstance(redo, str) else "rejected")
-        if ids - found:
-            raise ConfigError(f"{run.root}: no image is called {', '.join(sorted(ids - found)[:5])}")
-        opened.notes.append(f"{len(found)} images are asked about again")
+                found[stage].add(record.image_id)
+            _append_reopenings(path, ledger, newest.values(), stamp, redo if isinstance(redo, str) else "rejected")
+        missing = (ids | texts.keys()) - known
+        if missing:
+            raise ConfigError(f"{run.root}: no image is called {', '.join(sorted(missing)[:5])}")
+        only_texts = found["metadata"] - found["image"]
+        opened.notes.append(
+            f"{len(found['image'])} images are asked for again"
+            + (f", and the texts of {len(only_texts)}" if only_texts else "")
+        )
     _clear_reopened(run, opened.ledgers["image"])
 
 
-def _append_reopening(path: Path, ledger: Ledger, record: Record, stamp: str, why: str) -> None:
-    changes: dict[str, Any] = {
-        "status": "retry",
-        "final": False,
-        "generated_at": stamp,
-        "latency_s": 0.0,
-        "usage": Usage(),
-        "cost_usd": 0.0,
-        "error": Failure(kind="redo", message=f"asked again on request ({why})"),
-    }
-    if isinstance(record, ImageRecord):
-        changes["asset"] = None
-    reopened = msgspec.structs.replace(record, **changes)
-    append_lines(path, [encode_line(reopened)])
-    _take(ledger, reopened)
+def _to_reopen(code: int, wanted: int | None) -> bool:
+    """Whether a settled place is meant. One that is pending is asked for anyway."""
+    return code != NONE if wanted is None else code == wanted
+
+
+def _named(names: Collection[str]) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+    """Image ids, and the texts to ask for by image id. A picture made anew is described anew without being told."""
+    ids = frozenset(name for name in names if ":" not in name)
+    texts: dict[str, frozenset[str]] = {}
+    for name in names:
+        image_id, colon, task = name.partition(":")
+        if colon and image_id not in ids:
+            if task != "texts" and task not in _TASKS:
+                raise ConfigError(f"redo names {name!r}; after the colon give texts, {', '.join(_TASKS)}")
+            texts[image_id] = texts.get(image_id, _NO) | (set(_TASKS) if task == "texts" else {task})
+    return ids, texts
+
+
+def _append_reopenings(path: Path, ledger: Ledger, records: Collection[Record], stamp: str, why: str) -> None:
+    reopened: list[Record] = []
+    for record in records:
+        changes: dict[str, Any] = {
+            "status": "retry",
+            "final": False,
+            "generated_at": stamp,
+            "latency_s": 0.0,
+            "usage": Usage(),
+            "cost_usd": 0.0,
+            "error": Failure(kind="redo", message=f"asked again on request ({why})"),
+        }
+        if isinstance(record, ImageRecord):
+            changes["asset"] = None
+        else:
+            changes |= {"caption": None, "captions": (), "labels": None, "comments": None}
+        reopened.append(msgspec.structs.replace(record, **changes))
+    if reopened:
+        append_lines(path, [encode_line(record) for record in reopened])
+    for record in reopened:
+        _take(ledger, record)
 
 
 def _clear_reopened(run: RunDir, ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.asking import REJECTED
-from engine.core.ledger import Ledger, slot
+from engine.core.ledger import NOT_ATTEMPTS, Ledger, slot
 from engine.core.pacific import ZONE, day_bounds
 from engine.runtime.estimate import per_image_usd
 from engine.runtime.summary import Counts, counts_of
@@ -49,6 +49,8 @@ class StageStatus(Struct, frozen=True, kw_only=True):
     left_s: float | None
     """Forecast at that rate."""
     cost_usd: float
+    reopened: int
+    """Settled jobs that were asked for again: by --redo, or because their file was lost."""
     failures: dict[str, int]
     """By kind; attempts that were tried again and calls that never arrived among them."""
 
@@ -158,14 +160,18 @@ class _Fold:
         self.ledger = Ledger()
         self.failures: Counter[str] = Counter()
         self.rejected = 0
+        self.reopened = 0
         self.first_at: str | None = None
         self.last_at: str | None = None
         self.settled_at: deque[str] = deque(maxlen=100_000)
 
     def take(self, line: Settled) -> None:
-        self.ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd)
-        if line.error is not None:
-            self.failures[line.error.kind] += 1
+        kind, place = line.error_kind, slot(line.index, line.tasks)
+        self.ledger.ended(place, line.job, line.status, line.final, line.attempt, line.cost_usd, kind)
+        if kind in NOT_ATTEMPTS:
+            self.reopened += 1
+        elif kind is not None:
+            self.failures[kind] += 1
         if self.first_at is None:
             self.first_at = line.generated_at
         self.last_at = line.generated_at
@@ -267,5 +273,6 @@ def _stage(fold: _Fold, counts: Counts) -> StageStatus:
         per_minute=round(rate, 2),
         left_s=0.0 if not pending else (round(pending / rate * 60.0, 1) if rate else None),
         cost_usd=round(ledger.cost_usd, 6),
+        reopened=fold.reopened,
         failures=dict(fold.failures.most_common()),
     )

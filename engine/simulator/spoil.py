@@ -16,6 +16,8 @@ from engine.simulator.marks import png_chunk
 from engine.simulator.wire import Json
 
 _NESTING = 10_000
+SENTENCE_SPACES_MIN = 3
+"""A string with fewer is a label or a name, which these faults leave alone."""
 
 
 def _encoded(data: bytes) -> str:
@@ -105,12 +107,43 @@ def _surrogates(text: str) -> str:
     return text.replace(':"', ':"\\ud800').replace('["', '["\\ud800')
 
 
+def _said(words: str) -> Callable[[str], str]:
+    """Every sentence replaced, each by words of its own; what is shorter than a sentence stays."""
+
+    def spoil(text: str) -> str:
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return text
+        number = 0
+
+        def instead(node: Json | list[Json] | str | None) -> object:
+            nonlocal number
+            if isinstance(node, dict):
+                return {key: instead(member) for key, member in node.items()}
+            if isinstance(node, list):
+                return [instead(item) for item in node]
+            if not isinstance(node, str) or node.count(" ") < SENTENCE_SPACES_MIN:
+                return node
+            number += 1
+            return words.format(number)
+
+        return orjson.dumps(instead(value)).decode()
+
+    return spoil
+
+
 _TEXT: dict[str, Callable[[str], str]] = {
     "cut_json": lambda text: text[: max(1, len(text) * 2 // 3)],
     "finish_max_tokens": lambda text: text[: max(1, len(text) * 2 // 3)],
     "schema_violation": _violate,
     "prose": lambda _: "Sure! Here is what I see in the picture: a crowd of people on a square.",
     "fenced_json": lambda text: f"```json\n{text}\n```",
+    "placeholder_texts": _said("[insert text {} here]"),
+    "terse_texts": _said("M{}"),
+    "foreign_texts": _said(
+        "Los vecinos del barrio caminan por la avenida con las pancartas y piden justicia, foto {}."
+    ),
     "duplicate_keys": _duplicated,
     "lone_surrogates": _surrogates,
     "lone_surrogates_outside": lambda text: rf"\ud800{text}",

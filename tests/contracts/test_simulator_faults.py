@@ -21,7 +21,8 @@ SCHEMA = {
     "properties": {"caption": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
     "required": ["caption", "tags"],
 }
-LIKE_GOOD_ONES = {"thought_pictures", "several_pictures", "fenced_json", "duplicate_keys"}
+BAD_SENTENCES = {"placeholder_texts", "terse_texts", "foreign_texts"}
+LIKE_GOOD_ONES = {"thought_pictures", "several_pictures", "fenced_json", "duplicate_keys", *BAD_SENTENCES}
 """Answers that a careful client can use, or that show their fault only to one who looks closely."""
 
 
@@ -100,6 +101,11 @@ async def test_a_fault_spoils_its_call_and_no_other(kind: str) -> None:
             elif kind == "thought_pictures":
                 check(answer)
                 assert [bool(p.get("thought")) for p in answer["candidates"][0]["content"]["parts"]] == [1, 1, 1, 0]
+            elif kind in BAD_SENTENCES:
+                check(answer)
+                assert json.loads(answer["candidates"][0]["content"]["parts"][0]["text"])["caption"].endswith(
+                    {"placeholder_texts": "1 here]", "terse_texts": "M1", "foreign_texts": "foto 1."}[kind]
+                )
             elif kind == "duplicate_keys":
                 pairs = json.loads(answer["candidates"][0]["content"]["parts"][0]["text"], object_pairs_hook=list)
                 assert [key for key, _ in pairs].count("caption") == 2
