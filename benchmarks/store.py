@@ -138,13 +138,14 @@ def resume(place: Path, lines: int) -> dict[str, Any]:
     seen = 0
     cost_usd = 0.0
 
-    def each(line: Any) -> None:
+    def take(lines: list[Any]) -> None:
         nonlocal seen, cost_usd
-        seen += line.final
-        cost_usd += line.cost_usd or 0.0
+        for line in lines:
+            seen += line.final
+            cost_usd += line.cost_usd or 0.0
 
     started, cpu = time.perf_counter(), time.process_time()
-    found = recover(log, place / "quarantine", each=each)
+    found = recover(log, place / "quarantine", take=take)
     spent_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     size = log.stat().st_size
     log.unlink()

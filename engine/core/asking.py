@@ -60,6 +60,8 @@ class PastCall(Struct, frozen=True):
     tokens: int = 0
     images: int = 0
     usd: float = 0.0
+    calls: int = 1
+    """More than one of them together, where only their number matters: those before the rolling windows."""
 
 
 class Grant:

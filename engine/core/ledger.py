@@ -9,7 +9,8 @@ or is asked for once more).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 NONE, OK, REFUSED, FAILED = 0, 1, 2, 3
 _CODES = {"ok": OK, "refused": REFUSED, "failed": FAILED}
@@ -28,13 +29,56 @@ def fingerprint(job: str) -> int:
     return int(job[:16], 16) or 1
 
 
+class Error(Protocol):
+    """The part of an error that counts here."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+class End(Protocol):
+    """A line that says how an attempt ended."""
+
+    @property
+    def job(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def final(self) -> bool: ...
+    @property
+    def cost_usd(self) -> float | None: ...
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
+    @property
+    def error(self) -> Error | None: ...
+
+
+class _Plane:
+    """What is known of one job of each image, some bytes each. A stage with one call per image fills one plane."""
+
+    __slots__ = ("attempts", "codes", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs = array("Q")
+        self.codes = bytearray()
+        self.attempts = array("H")
+
+    def reach(self, at: int) -> None:
+        missing = max(at + 1 - len(self.codes), len(self.codes) // 4, 256)
+        self.jobs.frombytes(bytes(8 * missing))
+        self.attempts.frombytes(bytes(2 * missing))
+        self.codes.extend(bytes(missing))
+
+
 class Ledger:
     """The state of one stage. Mutable; feed it lines in log order."""
 
     def __init__(self) -> None:
-        self._jobs = array("Q")
-        self._codes = bytearray()
-        self._attempts = array("H")
+        self._planes = (_Plane(), _Plane(), _Plane(), _Plane())
         self._in_doubt: dict[int, int] = {}
         self.reopened: set[int] = set()
         """Places that were settled well once and are asked again: their pictures were redone or lost."""
@@ -44,13 +88,14 @@ class Ledger:
         self.attempts = 0
         self.cost_usd = 0.0
 
-    def _reach(self, place: int) -> None:
-        missing = place + 1 - len(self._codes)
-        if missing > 0:
-            missing = max(missing, len(self._codes) // 4, 1024)
-            self._jobs.frombytes(bytes(8 * missing))
-            self._attempts.frombytes(bytes(2 * missing))
-            self._codes.extend(bytes(missing))
+    def fold(self, lines: Iterable[End]) -> None:
+        """Lines of images.jsonl or metadata.jsonl, in order."""
+        for line in lines:
+            error = line.error
+            self.ended(
+                slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd,
+                None if error is None else error.kind,
+            )  # fmt: skip
 
     def ended(
         self,
@@ -64,9 +109,10 @@ class Ledger:
     ) -> None:
         """An attempt ended: one line of images.jsonl or metadata.jsonl."""
         # A million lines come through here when a run is taken up: no call that is not needed.
-        if place >= len(self._codes):
-            self._reach(place)
-        before = self._codes[place]
+        plane, at = self._planes[place & 3], place >> 2
+        if at >= len(plane.codes):
+            plane.reach(at)
+        before = plane.codes[at]
         after = _CODES.get(status, NONE) if final else NONE
         if before != after:
             if before:
@@ -75,10 +121,10 @@ class Ledger:
                 self.counts[after] += 1
             if before == OK:
                 self.reopened.add(place)
-            self._codes[place] = after
-        self._jobs[place] = int(job[:16], 16) or 1
-        if attempt > self._attempts[place]:
-            self._attempts[place] = attempt if attempt < 0xFFFF else 0xFFFF
+            plane.codes[at] = after
+        plane.jobs[at] = int(job[:16], 16) or 1
+        if attempt > plane.attempts[at]:
+            plane.attempts[at] = attempt if attempt < 0xFFFF else 0xFFFF
         if error_kind is not None:
             if error_kind == "too_large":
                 self.too_large.add(place)
@@ -89,12 +135,12 @@ class Ledger:
         if cost_usd:
             self.cost_usd += cost_usd
 
-    def started(self, place: int, attempt: int) -> None:
-        """A call was about to be made; in doubt unless its end is known."""
-        if place >= len(self._codes):
-            self._reach(place)
-        if attempt > self._attempts[place]:
-            self._in_doubt[place] = attempt
+    def started(self, place: int, attempt: int) -> bool:
+        """A call was about to be made; whether it is in doubt: unless its end is known, it is."""
+        if attempt <= self.last_attempt(place):
+            return False
+        self._in_doubt[place] = attempt
+        return True
 
     def rejected(self, place: int, attempt: int) -> None:
         """The call was turned away unpaid."""
@@ -102,19 +148,33 @@ class Ledger:
             del self._in_doubt[place]
 
     def settled(self, place: int) -> bool:
-        return place < len(self._codes) and self._codes[place] != NONE
+        return self.code(place) != NONE
 
     def code(self, place: int) -> int:
         """NONE, OK, REFUSED or FAILED."""
-        return self._codes[place] if place < len(self._codes) else NONE
+        codes, at = self._planes[place & 3].codes, place >> 2
+        return codes[at] if at < len(codes) else NONE
 
     def asks_the_same(self, place: int, job: str) -> bool:
         """Whether the job known at this place, if any, is this one."""
-        return place >= len(self._jobs) or self._jobs[place] in (0, fingerprint(job))
+        jobs, at = self._planes[place & 3].jobs, place >> 2
+        return at >= len(jobs) or jobs[at] in (0, fingerprint(job))
 
     def last_attempt(self, place: int) -> int:
         """The number of the newest attempt that ended, 0 if none did."""
-        return self._attempts[place] if place < len(self._attempts) else 0
+        attempts, at = self._planes[place & 3].attempts, place >> 2
+        return attempts[at] if at < len(attempts) else 0
+
+    def unsettled(self, index_max: int) -> Iterator[int]:
+        """Indexes from 1 to `index_max` of images whose place (`slot(index)`) is not settled when it is its turn."""
+        codes, index = self._planes[0].codes, 0
+        while (index := index + 1) <= index_max:
+            if index < len(codes):
+                found = codes.find(NONE, index)
+                index = found if found >= 0 else len(codes)
+                if index > index_max:
+                    return
+            yield index
 
     def in_doubt(self, place: int) -> int | None:
         """The number of an attempt that was started and never ended, if there is one."""
@@ -138,8 +198,10 @@ class Ledger:
 
     def within(self, index: int) -> tuple[int, int, int]:
         """How many jobs of the first `index` images are ok, refused and failed."""
-        end = slot(index + 1)
-        return self._codes.count(OK, 0, end), self._codes.count(REFUSED, 0, end), self._codes.count(FAILED, 0, end)
+        ok, refused, failed = (
+            sum(plane.codes.count(code, 0, index + 1) for plane in self._planes) for code in (OK, REFUSED, FAILED)
+        )
+        return ok, refused, failed
 
     def __repr__(self) -> str:
         return f"<Ledger {self.ok} ok, {self.refused} refused, {self.failed} failed, {len(self._in_doubt)} in doubt>"

@@ -376,7 +376,7 @@ class Admission:
             if call.wall_at >= wall - 600.0:
                 recent.append(call)
             elif call.wall_at >= self._day_start:
-                (self._lines.get(call.model) or self._open(call.model)).quota.day_used += 1
+                (self._lines.get(call.model) or self._open(call.model)).quota.day_used += call.calls
         for call in sorted(recent, key=lambda call: call.wall_at):
             line = self._lines.get(call.model) or self._open(call.model)
             age_s = max(0.0, wall - call.wall_at)

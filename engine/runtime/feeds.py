@@ -66,16 +66,11 @@ def _work(ledger: Ledger, job: Job) -> Work:
 
 async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncGenerator[Work]:
     """Image jobs that are not settled. Raises RunMismatch where a settled place now asks something else."""
-    indexes: Iterable[int | Prompt] = range(1, prompts.count + 1) if prompts.trusted else prompts.stream()
+    indexes: Iterable[int | Prompt] = ledger.unsettled(prompts.count) if prompts.trusted else prompts.stream()
     for n, item in enumerate(indexes):
         if n % BREATH == 0:
             await anyio.lowlevel.checkpoint()
-        if isinstance(item, int):
-            if ledger.settled(slot(item)):
-                continue
-            prompt = prompts.at(item)
-        else:
-            prompt = item
+        prompt = prompts.at(item) if isinstance(item, int) else item
         job = image_job(config, prompt)
         if not ledger.asks_the_same(slot(prompt.index), job.id):
             raise RunMismatch(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +18,8 @@ from typing import Any
 import msgspec
 
 from engine.core.ledger import Ledger, slot
-from engine.core.quota import PastCall
 from engine.errors import LogDamaged, RunMismatch
+from engine.runtime.past import Past
 from engine.store import Recovery, RunDir, Settled, create_run, repair, write_atomic
 from schemas.config import RunConfig
 from schemas.job import Stage
@@ -29,47 +28,6 @@ from schemas.record import RunManifest
 STAGES: tuple[Stage, ...] = ("image", "metadata")
 FROM_FILE = "prompt-file"
 """The fingerprint of prompts that come from a file: its rows are compared one by one."""
-PAST_S = 26 * 3600.0
-"""How far back calls are handed to the scheduler: a Pacific day has at most 25 hours."""
-
-
-class Past:
-    """The calls of earlier sessions, some thirty bytes each, for the scheduler's warm start."""
-
-    def __init__(self) -> None:
-        self._models: dict[str, int] = {}
-        self._at = array("d")
-        self._model = array("H")
-        self._tokens = array("L")
-        self._usd = array("d")
-        self._drawn = bytearray()
-
-    def add(self, line: Settled) -> None:
-        """A start line."""
-        self._at.append(datetime.fromisoformat(line.generated_at).timestamp())
-        self._model.append(self._models.setdefault(line.model, len(self._models)))
-        self._tokens.append(line.tokens)
-        self._usd.append(line.cost_usd or 0.0)
-        self._drawn.append(line.stage == "image")
-
-    def drop(self, line: Settled) -> None:
-        """A rejection: the newest start of its model was not paid for."""
-        model = self._models.get(line.model)
-        for n in range(len(self._at) - 1, max(-1, len(self._at) - 10_000), -1):
-            if self._model[n] == model and self._usd[n] >= 0.0 and self._tokens[n] == line.tokens:
-                self._usd[n], self._tokens[n] = -1.0, 0
-                return
-
-    def __len__(self) -> int:
-        return len(self._at)
-
-    def __iter__(self) -> Iterator[PastCall]:
-        names = list(self._models)
-        for at, model, tokens, usd, drawn in zip(
-            self._at, self._model, self._tokens, self._usd, self._drawn, strict=True
-        ):
-            if usd >= 0.0:
-                yield PastCall(names[model], at, tokens, drawn, usd)
 
 
 @dataclass(slots=True)
@@ -210,19 +168,19 @@ def open_directory(
             manifest = msgspec.structs.replace(manifest, config=resolved)
             write_atomic(run.run_json, msgspec.json.format(msgspec.json.encode(manifest)), durability=durability)
     opened = Opened(
-        run, manifest, {stage: Ledger() for stage in STAGES}, Past(), [], resumed, {stage: [] for stage in STAGES}
+        run, manifest, {stage: Ledger() for stage in STAGES}, Past(now), [], resumed, {stage: [] for stage in STAGES}
     )
-    _fold(opened, now)
+    _fold(opened)
     return opened
 
 
-def _fold(opened: Opened, now: float) -> None:
+def _fold(opened: Opened) -> None:
     run = opened.run
     recoveries: list[Recovery] = []
     holes: list[str] = []
 
-    def take_up(path: Path, each: Callable[[Settled], object]) -> None:
-        found, mended = repair.take_up(run, path, each=each)
+    def take_up(path: Path, take: Callable[[list[Settled]], object]) -> None:
+        found, mended = repair.take_up(run, path, take=take)
         recoveries.append(found)
         if mended is not None:
             size_bytes = sum(hole.size_bytes for hole in found.holes)
@@ -233,8 +191,8 @@ def _fold(opened: Opened, now: float) -> None:
 
     paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
     for stage, path in paths.items():
-        take_up(path, _take_end(opened.ledgers[stage]))
-    starts = _Starts(opened, since=now - PAST_S)
+        take_up(path, opened.ledgers[stage].fold)
+    starts = _Starts(opened)
     take_up(run.attempts_log, starts.take)
     starts.finish()
     damage = [
@@ -257,36 +215,28 @@ def _fold(opened: Opened, now: float) -> None:
     ] + holes
 
 
-def _take_end(ledger: Ledger) -> Callable[[Settled], object]:
-    def take(line: Settled) -> None:
-        kind = line.error.kind if line.error else None
-        ledger.ended(slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd, kind)
-
-    return take
-
-
 class _Starts:
-    """Folds attempts.jsonl: which calls are in doubt, and which count against today's quotas."""
+    """Folds attempts.jsonl: which calls are in doubt, and which count against quotas."""
 
-    def __init__(self, opened: Opened, since: float) -> None:
+    def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._since = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         self._open: dict[tuple[Stage, int], Settled] = {}
 
-    def take(self, line: Settled) -> None:
-        stage: Stage = "metadata" if line.stage == "metadata" else "image"
-        ledger, place = self._opened.ledgers[stage], slot(line.index, line.tasks)
-        if line.status == "start":
-            ledger.started(place, line.attempt)
-            if ledger.in_doubt(place) == line.attempt:
-                self._open[stage, place] = line
-            if line.generated_at >= self._since:
-                self._opened.past.add(line)
-        else:
-            ledger.rejected(place, line.attempt)
-            if line.generated_at >= self._since:
-                self._opened.past.drop(line)
-            self._open.pop((stage, place), None)
+    def take(self, lines: list[Settled]) -> None:
+        """Some lines, in order."""
+        past, ledgers = self._opened.past, self._opened.ledgers
+        images, texts = ledgers["image"], ledgers["metadata"]
+        for line in lines:
+            place = slot(line.index, line.tasks)
+            ledger = texts if line.stage == "metadata" else images
+            if line.status == "start":
+                if ledger.started(place, line.attempt):
+                    self._open["metadata" if ledger is texts else "image", place] = line
+                past.add(line)
+            else:
+                ledger.rejected(place, line.attempt)
+                past.drop(line)
+                self._open.pop(("metadata" if ledger is texts else "image", place), None)
 
     def finish(self) -> None:
         for (stage, _), line in sorted(self._open.items()):

@@ -23,7 +23,7 @@ from engine.core.pacific import ZONE, day_bounds
 from engine.runtime.estimate import per_image_usd
 from engine.runtime.summary import Counts, counts_of
 from engine.stages.metadata import task_groups
-from engine.store import Damage, RunDir, Settled, is_live, load_manifest, scan_settled
+from engine.store import RunDir, Settled, is_live, load_manifest, sift
 from schemas.config import Metadata, RunConfig
 from schemas.job import Stage
 from schemas.record import RunManifest
@@ -165,18 +165,19 @@ class _Fold:
         self.last_at: str | None = None
         self.settled_at: deque[str] = deque(maxlen=100_000)
 
-    def take(self, line: Settled) -> None:
-        kind, place = line.error_kind, slot(line.index, line.tasks)
-        self.ledger.ended(place, line.job, line.status, line.final, line.attempt, line.cost_usd, kind)
-        if kind in NOT_ATTEMPTS:
-            self.reopened += 1
-        elif kind is not None:
-            self.failures[kind] += 1
-        if self.first_at is None:
-            self.first_at = line.generated_at
-        self.last_at = line.generated_at
-        if line.final:
-            self.settled_at.append(line.generated_at)
+    def take(self, lines: list[Settled]) -> None:
+        """Some lines, in order."""
+        self.ledger.fold(lines)
+        for line in lines:
+            if line.error is None:
+                continue
+            if line.error.kind in NOT_ATTEMPTS:
+                self.reopened += 1
+            else:
+                self.failures[line.error.kind] += 1
+        self.first_at = self.first_at or lines[0].generated_at
+        self.last_at = lines[-1].generated_at
+        self.settled_at.extend([line.generated_at for line in lines if line.final])
 
 
 def _moment(at: str) -> float:
@@ -188,38 +189,20 @@ def read_status(root: Path) -> Status:
     run = RunDir(root)
     manifest = load_manifest(run)
     damaged = 0
-
-    def on_damage(_damage: Damage) -> None:
-        nonlocal damaged
-        damaged += 1
-
     folds: dict[Stage, _Fold] = {"image": _Fold(), "metadata": _Fold()}
     paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
     for stage, path in paths.items():
-        for line in scan_settled(path, on_damage=on_damage):
-            folds[stage].take(line)
+        for part in sift(path, Settled, heads=True):
+            damaged += part.damage is not None
+            if part.records:
+                folds[stage].take(part.records)
     calls: dict[str, _Calls] = {}
     start, _end = day_bounds(datetime.now(UTC).timestamp(), ZoneInfo(ZONE))
     midnight = datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    for line in scan_settled(run.attempts_log, on_damage=on_damage):
-        fold = folds["metadata" if line.stage == "metadata" else "image"]
-        place = slot(line.index, line.tasks)
-        model = calls.get(line.model)
-        if model is None:
-            model = calls[line.model] = _Calls()
-        if line.status == "start":
-            fold.ledger.started(place, line.attempt)
-            model.requests += 1
-            model.today += line.generated_at >= midnight
-            model.at.append(line.generated_at)
-        else:
-            fold.ledger.rejected(place, line.attempt)
-            by_quota = line.error_kind in REJECTED
-            fold.rejected += by_quota
-            if not by_quota and line.error is not None:
-                fold.failures[line.error.kind] += 1
-            model.unmade(by_quota, midnight)
-            model.learned = line.limit_per_minute or model.learned
+    for part in sift(run.attempts_log, Settled, heads=True):
+        damaged += part.damage is not None
+        for line in part.records:
+            _begun(line, folds["metadata" if line.stage == "metadata" else "image"], calls, midnight)
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))
@@ -243,6 +226,27 @@ def read_status(root: Path) -> Status:
         last_at=max((str(fold.last_at) for fold in marks), default=None),
         damaged_lines=damaged,
     )
+
+
+def _begun(line: Settled, fold: _Fold, calls: dict[str, _Calls], midnight: str) -> None:
+    """Count a line of attempts.jsonl."""
+    place = slot(line.index, line.tasks)
+    model = calls.get(line.model)
+    if model is None:
+        model = calls[line.model] = _Calls()
+    if line.status == "start":
+        fold.ledger.started(place, line.attempt)
+        model.requests += 1
+        model.today += line.generated_at >= midnight
+        model.at.append(line.generated_at)
+    else:
+        fold.ledger.rejected(place, line.attempt)
+        by_quota = line.error_kind in REJECTED
+        fold.rejected += by_quota
+        if not by_quota and line.error is not None:
+            fold.failures[line.error.kind] += 1
+        model.unmade(by_quota, midnight)
+        model.learned = line.limit_per_minute or model.learned
 
 
 def _estimated(manifest: RunManifest) -> float | None:

@@ -13,7 +13,7 @@ from engine.store.preflight import check_handles, check_space, check_writable, f
 from engine.store.recovery import Inspection, Recovery, inspect, recover
 from engine.store.repair import LOST
 from engine.store.reserve import Reserve
-from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled
+from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled, sift
 from engine.store.verify import Finding, VerifyReport, verify
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "recover",
     "save_picture",
     "scan_settled",
+    "sift",
     "threads",
     "verify",
     "write_atomic",

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from re import finditer
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from engine.store.fs import DISK, Fs, refused, write_all
-from engine.store.scan import CHUNK_BYTES, Damage, Settled, head_of, is_whole, read_blocks
+from engine.store.scan import CHUNK_BYTES, LINE_BYTES_MAX, Damage, Settled, is_whole, sift
 
 SECTOR_BYTES = 512
 """What a disk writes in one piece, at least."""
@@ -64,54 +64,40 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 def inspect(
     path: Path,
-    each: Callable[[Settled], object] | None = None,
+    take: Callable[[list[Any]], object] | None = None,
     *,
     seen: Callable[[int, bytes], object] | None = None,
     kind: type[Struct] = Settled,
 ) -> Inspection:
     """Read a log once, checking every line.
 
-    Of each good line, `each` gets its `Settled`, and `seen` its offset and its bytes without newline.
-    `kind` is what the log's lines must be able to be read as, if they are of another sort.
+    `take` gets the `Settled` of the good lines, many at a time and in order; `seen` of each good line its offset and
+    its bytes without newline. `kind` is what the lines' heads must be able to be read as, if they are of another sort.
     """
-    decode = cast("Callable[[bytes], Any]", msgspec.json.Decoder(kind).decode)
-    good, good_end, end = 0, 0, 0
+    good, good_end = 0, 0
     bad: list[Damage] = []
     bad_before_good = 0
     newest = b""
-    for block in read_blocks(path):
-        end = block.offset
-        for n, line in enumerate(block.lines):
-            end += len(line) + 1
-            if is_whole(line):
-                try:
-                    settled = decode(head_of(line))
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    pass  # whole, but none of ours
-                else:
-                    if each is not None:
-                        each(settled)
-                    if seen is not None:
-                        seen(end - len(line) - 1, line)
-                    good += 1
-                    good_end = end
-                    bad_before_good = len(bad)
-                    newest = line
-                    continue
-            size = block.skipped or len(line) + 1
-            end += size - len(line) - 1
-            bad.append(Damage(block.number + n, end - size, size))
+    for part in sift(path, kind, heads=True, seen=seen):
+        if part.records:
+            if take is not None:
+                take(part.records)
+            good, good_end, newest = good + len(part.records), part.end, part.newest
+            bad_before_good = len(bad)
+        if part.damage is not None:
+            bad.append(part.damage)
+    end = max(good_end, bad[-1].offset + bad[-1].size_bytes if bad else 0)
     rest, size_bytes = _after(path, end)
     newline_missing = False
     if rest and is_whole(rest):
         try:
-            settled = decode(rest)
+            last = msgspec.json.decode(rest, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
+            pass  # whole, but none of ours
         else:
             newline_missing = True
-            if each is not None:
-                each(settled)
+            if take is not None:
+                take([last])
             if seen is not None:
                 seen(end, rest)
             good, good_end, bad_before_good, newest = good + 1, size_bytes, len(bad), rest
@@ -166,17 +152,17 @@ def recover(
     path: Path,
     quarantine: Path,
     *,
-    each: Callable[[Settled], object] | None = None,
+    take: Callable[[list[Any]], object] | None = None,
     kind: type[Struct] = Settled,
     fs: Fs = DISK,
 ) -> Recovery:
     """Make a log fit to be appended to, and read it on the way. Hold the run's lock.
 
-    The torn tail is kept in `quarantine` and cut off; a whole log is not touched. `each` is called
-    with every good line, so that resuming reads the log once. Raises StoreError when the disk refuses,
+    The torn tail is kept in `quarantine` and cut off; a whole log is not touched. `take` is given
+    the good lines as for `inspect`, so that resuming reads the log once. Raises StoreError when the disk refuses,
     nothing for damage: that is in the answer.
     """
-    found = inspect(path, each, kind=kind)
+    found = inspect(path, take, kind=kind)
     kept_at: Path | None = None
     try:
         if found.torn_bytes:
@@ -208,7 +194,7 @@ def _after(path: Path, offset: int) -> tuple[bytes, int]:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            if size - offset > CHUNK_BYTES:
+            if size - offset > LINE_BYTES_MAX:
                 return b"", size
             file.seek(offset)
             return file.read(), size

@@ -32,13 +32,13 @@ SUPERSEDED = "superseded"
 
 
 def take_up(
-    run: RunDir, path: Path, *, each: Callable[[Settled], object] | None = None, fs: Fs = DISK
+    run: RunDir, path: Path, *, take: Callable[[list[Settled]], object] | None = None, fs: Fs = DISK
 ) -> tuple[Recovery, str | None]:
     """Make a log fit to be appended to, as `recover` does, holes of a power loss included. Hold the run's lock.
 
     Gives what was found, and what was done about holes. Real damage is left alone, and then so are holes.
     """
-    found = recover(path, run.quarantine, each=each, fs=fs)
+    found = recover(path, run.quarantine, take=take, fs=fs)
     if found.damaged or not found.holes:
         return found, None
     return found, Mender(run, fs).rewrite(path, found.holes, ())

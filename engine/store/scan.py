@@ -95,8 +95,6 @@ class Block(Struct, frozen=True, gc=False):
 
     offset: int
     """Of the first line's first byte."""
-    number: int
-    """Of the first line, from 1."""
     lines: list[bytes]
     """Without their newlines. An over-long line is given as `b""`, with its size in `skipped`."""
     skipped: int = 0
@@ -159,7 +157,7 @@ def read_blocks(path: Path) -> Iterator[Block]:
         lines = portion.data.split(b"\n")
         if not portion.skipped:
             del lines[-1]
-        yield Block(portion.offset, portion.number, lines, portion.skipped)
+        yield Block(portion.offset, lines, portion.skipped)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -171,16 +169,6 @@ def read_lines(path: Path) -> Iterator[bytes]:
 def is_whole(line: bytes) -> bool:
     """`schemas.record.check_line` for a line without newline, at a third of its cost."""
     return line[-_TAIL_BYTES:] == b',"crc":"%08x"}' % zlib.crc32(b"}", zlib.crc32(line[:-_TAIL_BYTES]))
-
-
-def head_of(line: bytes) -> bytes:
-    """A line cut short after the members that `Settled` has."""
-    if len(line) < HEAD_LINE_BYTES_MIN:
-        return line
-    end = line.find(b',"prompt":', 0, 4096)
-    if end < 0:
-        end = line.find(b',"caption":', 0, 4096)
-    return line[:end] + b"}" if end > 0 else line
 
 
 def sift(

@@ -92,3 +92,15 @@ def test_metadata_calls_of_one_image_have_places_of_their_own() -> None:
     places = [slot(index, t) for index in (1, 2) for t in tasks[:4]]
     assert len(set(places)) == 8
     assert slot(7, tasks[4]) == slot(7)
+
+
+@given(st.lists(END, max_size=40), st.integers(0, 300), st.integers(0, 14))
+def test_the_images_still_to_be_made_are_those_that_are_not_settled(
+    events: list[tuple[str, int, str, int]], far: int, index_max: int
+) -> None:
+    ledger = feed(Ledger(), [*events, ("end", 600 + far, "ok", 1)] if far else events)
+    assert list(ledger.unsettled(index_max)) == [i for i in range(1, index_max + 1) if not ledger.settled(slot(i))]
+    late = ledger.unsettled(3)
+    ledger.ended(slot(1), "ab" * 16, "ok", True, 1, None)
+    assert 1 not in late, "what was settled in the meantime is passed over"
+    assert list(ledger.unsettled(2000))[-1] == 2000

@@ -79,7 +79,10 @@ async def fill(run: RunDir, kit: Kit, count: int, *, fs: Any = None, size: int =
 def check_afterwards(run: RunDir, acknowledged: list[int]) -> None:
     """What the next start finds: every acknowledged line with its picture, and no damage."""
     ended: set[int] = set()
-    assert recover(run.images_log, run.quarantine, each=lambda line: ended.add(line.index)).damaged == ()
+    assert (
+        recover(run.images_log, run.quarantine, take=lambda lines: ended.update(line.index for line in lines)).damaged
+        == ()
+    )
     assert recover(run.attempts_log, run.quarantine).damaged == ()
     assert set(acknowledged) <= ended
     started = list(read_records(run.attempts_log, Start))

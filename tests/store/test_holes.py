@@ -95,7 +95,7 @@ def start_on(run: RunDir, whole: bytes, state: bytes, synced: int) -> int:
         path.unlink()
     run.attempts_log.write_bytes(state)
     seen: list[Settled] = []
-    found, mended = take_up(run, run.attempts_log, each=seen.append)
+    found, mended = take_up(run, run.attempts_log, take=seen.extend)
     assert found.damaged == (), "the run does not start"
     now = run.attempts_log.read_bytes()
     assert now[:synced] == whole[:synced], "an acknowledged line is gone"

@@ -139,7 +139,9 @@ def broken_promises(base: Path, acknowledged: list[Any], kit: Kit, holes: Counte
     started: dict[int, Settled] = {}
     ended: dict[int, Settled] = {}
     for path, known in ((run.images_log, ended), (run.attempts_log, started)):
-        found, _ = take_up(run, path, each=lambda line, known=known: known.__setitem__(line.index, line))
+        found, _ = take_up(
+            run, path, take=lambda lines, known=known: known.update({line.index: line for line in lines})
+        )
         if holes is not None:
             holes[path.name] += len(found.holes)
         if found.damaged:
