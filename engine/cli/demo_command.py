@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from engine.cli.arguments import how_many
+
 IMAGES = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help=f"how many (default {IMAGES})")
+    parser.add_argument("--images", type=how_many, default=IMAGES, metavar="N", help=f"how many (default {IMAGES})")
     parser.add_argument("--out", default="runs/demo", metavar="DIR", help="where to (default runs/demo)")
     parser.add_argument("--json", action="store_true", help="the run's summary as one JSON object on stdout")
 

@@ -45,7 +45,7 @@ async def _drive(config: RunConfig, options: Mapping[str, Any], quiet: bool) -> 
                 if not quiet and logging.log_to_console:
                     group.start_soon(progress.watch)
                 summary = await the_run.wait()
-                if not quiet and summary.attempts:
+                if not quiet and not progress.live and summary.attempts:  # bars end in these lines anyway
                     for model, told in quota_lines(the_run).items():
                         progress.say(f"{model}: {told}")
         group.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.cli.arguments import how_many
 from engine.settings import load
 
 if TYPE_CHECKING:
@@ -20,20 +21,12 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `groundswell estimate`."""
     parser.add_argument("--config", type=Path, metavar="F", help="configuration file (default: the nearest)")
-    parser.add_argument("--images", type=_count, nargs="+", default=[], metavar="N", help="numbers of images to price")
+    parser.add_argument(
+        "--images", type=how_many, nargs="+", default=[], metavar="N", help="numbers of images to price"
+    )
     parser.add_argument("--model", metavar="NAME", help="image model; wins over generation.model")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text.replace("_", "").replace(",", ""))
-    except ValueError:
-        number = 0
-    if not 0 < number <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images; give a whole number above 0")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,39 +9,68 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from engine.cli.arguments import how_many
 from engine.errors import ConfigError
+
+_EXAMPLES = """\
+examples:
+  groundswell run --simulate --images 20 --out runs/rehearsal
+  groundswell run --images 500 --budget 25
+  groundswell run --prompts mine.csv --out runs/mine
+  groundswell run --out runs/mine --redo failed
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("dir", nargs="?", metavar="DIR", help="the run directory, as --out")
-    parser.add_argument("--config", metavar="F", help="configuration file (default: config/generation_config.yaml)")
-    parser.add_argument("--out", metavar="DIR", help="run directory; wins over output.output_dir")
+    parser.add_argument(
+        "--config", metavar="F", help="configuration file (default: the nearest config/generation_config.yaml)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="run directory (default: output.output_dir)")
     parser.add_argument(
         "--images",
-        type=int,
+        type=how_many,
         metavar="N",
-        help="how many images, of a prompt file the first; wins over generation.num_images",
+        help="how many images the run shall hold; of a prompt file the first (default: generation.num_images, or all)",
     )
     parser.add_argument("--prompts", metavar="FILE", help="JSONL, CSV or Parquet with prompts of your own")
-    parser.add_argument("--stages", default="image,metadata", metavar="S", help="image, metadata or both (default)")
-    parser.add_argument("--model", metavar="NAME", help="image model; wins over generation.model")
+    parser.add_argument(
+        "--stages", default="image,metadata", metavar="S", help="image, metadata or both (default: %(default)s)"
+    )
+    parser.add_argument("--model", metavar="NAME", help="image model (default: generation.model)")
     parser.add_argument("--simulate", action="store_true", help="ask the embedded simulator: no key, no cost")
-    parser.add_argument("--base-url", metavar="URL", help="another server that speaks Gemini")
-    parser.add_argument("--budget", type=float, metavar="USD", help="hard cap on what the whole run may cost")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="another server that speaks Gemini (default: GOOGLE_GEMINI_BASE_URL)"
+    )
+    parser.add_argument(
+        "--budget", type=float, metavar="USD", help="hard cap on what the whole run may cost (default: budget.usd)"
+    )
     parser.add_argument(
         "--redo",
         metavar="WHAT",
         help="ask again: failed, refused, qa, review, or by comma image ids (ID for all, ID:texts for its texts)",
     )
     parser.add_argument(
-        "--share", default="1", metavar="PART", help="part of every limit for this process, such as 1/4"
+        "--share",
+        default="1",
+        metavar="PART",
+        help="part of every limit for this process, such as 1/4 (default: %(default)s)",
     )
     parser.add_argument("--lease", metavar="FILE", help="share the whole limits with other processes through this file")
-    parser.add_argument("--no-wait", action="store_true", help="stop at a used-up daily quota (exit code 4)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="stop at a used-up daily quota (exit code 4), do not wait for it"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any configuration key, dotted, such as prompts.style=artistic; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the last words")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import textwrap
+
+from engine.cli.arguments import how_many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--config", metavar="F", help="configuration file (default: config/generation_config.yaml)")
-    parser.add_argument("--samples", type=int, default=5, metavar="N", help="how many combinations to show (default 5)")
+    parser.add_argument(
+        "--samples", type=how_many, default=5, metavar="N", help="how many combinations to show (default 5)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any configuration key, dotted")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -40,10 +45,11 @@ def run(args: argparse.Namespace) -> int:
         out += ["", f"People by {fact.replace('_', ' ')} (weighted)", *_bars(dict(list(spread.items())[:10]), "{:.1%}")]
     out += ["", f"{found.combinations:,} combinations before one comes again; prompts of {found.words['min']:.0f} to "
             f"{found.words['max']:.0f} words, {found.words['mean']:.0f} on average"]  # fmt: skip
+    width = min(100, shutil.get_terminal_size().columns)
     for prompt in found.prompts:
         news = prompt.source_data.get("atropia", {})
         out += ["", f"Prompt {prompt.index}: {news.get('title', '')} ({news.get('date', '')})"]
-        out += textwrap.wrap(prompt.text, 100, initial_indent="  ", subsequent_indent="  ")
+        out += textwrap.wrap(prompt.text, width, initial_indent="  ", subsequent_indent="  ")
     sys.stdout.write("\n".join(out) + "\n")
     return 0
 

@@ -54,7 +54,9 @@ class Progress:
 
     def __init__(self, *, level: str = "INFO", timestamps: bool = True, live: bool | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._live = self._console.is_terminal if live is None else live
+        drawable = self._console.is_terminal and not self._console.is_dumb_terminal
+        self.live = drawable if live is None else live
+        """Whether bars are drawn, and not plain lines from time to time."""
         self._level = _LEVELS[level.lower()]
         self._timestamps = timestamps
         self.tally = Tally()
@@ -68,7 +70,7 @@ class Progress:
             case RunOpened():
                 for note in event.notes:
                     self.say(note)
-            case StageEnded() if not self._live:
+            case StageEnded() if not self.live:
                 self.say(self._plain_line())
             case _:
                 pass
@@ -84,13 +86,13 @@ class Progress:
 
     def _speak_to_nobody(self) -> None:
         """The terminal went away, or whoever read our pipe. What was paid for is worth more than telling of it."""
-        self._live = False
+        self.live = False
         self._console.quiet = True
         stderr_to_nobody()
 
     async def watch(self) -> None:
         """Draw until cancelled."""
-        if not self._live:
+        if not self.live:
             while True:
                 await anyio.sleep(PLAIN_EVERY_S)
                 self.say(self._plain_line())
