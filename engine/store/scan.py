@@ -82,8 +82,6 @@ class Portion(Struct, frozen=True, gc=False):
 
     offset: int
     """Of the first line's first byte."""
-    number: int
-    """Of the first line, from 1."""
     data: bytes
     """The lines with their newlines, and perhaps the beginning of one more. Nothing of an over-long line."""
     skipped: int = 0
@@ -115,15 +113,15 @@ def read_portions(path: Path) -> Iterator[Portion]:
     """All whole lines of a file, some at a time. No file, no lines. Raises StoreError."""
     try:
         with path.open("rb") as file:
-            offset, number, size = 0, 1, CHUNK_BYTES
+            offset, size = 0, CHUNK_BYTES
             while True:
                 # A line that is not all there yet is read once more: cheaper than to join every chunk to its rest.
                 file.seek(offset)
                 data = file.read(size)
                 end = data.rfind(b"\n") + 1
                 if end:
-                    yield Portion(offset, number, data)
-                    offset, number, size = offset + end, number + data.count(b"\n"), CHUNK_BYTES
+                    yield Portion(offset, data)
+                    offset, size = offset + end, CHUNK_BYTES
                 elif len(data) < size:
                     return
                 elif size <= LINE_BYTES_MAX:
@@ -132,8 +130,8 @@ def read_portions(path: Path) -> Iterator[Portion]:
                     rest = _to_newline(file)
                     if not rest:
                         return
-                    yield Portion(offset, number, b"", size + rest)
-                    offset, number, size = offset + size + rest, number + 1, CHUNK_BYTES
+                    yield Portion(offset, b"", size + rest)
+                    offset, size = offset + size + rest, CHUNK_BYTES
     except FileNotFoundError:
         return
     except OSError as error:
@@ -181,6 +179,7 @@ def sift(
     """
     decode, crc32 = msgspec.json.Decoder(kind).decode, zlib.crc32
     head_end, other_end = HEAD_ENDS
+    lines = 0
     for portion in read_portions(path):
         offset, data = portion.offset, portion.data
         view, find = memoryview(data), data.find
@@ -207,15 +206,18 @@ def sift(
                 if seen is not None:
                     seen(offset + start, data[start:stop])
             else:
-                bad = Damage(portion.number + data.count(b"\n", 0, start), offset + start, stop + 1 - start)
+                lines += len(records) + 1
+                bad = Damage(lines, offset + start, stop + 1 - start)
                 yield Sifted(records, offset + good_stop + 1, data[good_start:good_stop], bad)
                 records = []
             start = stop + 1
             stop = find(b"\n", start)
         if records:
+            lines += len(records)
             yield Sifted(records, offset + good_stop + 1, data[good_start:good_stop], None)
         if portion.skipped:
-            yield Sifted(records, 0, b"", Damage(portion.number, offset, portion.skipped))
+            lines += 1
+            yield Sifted(records, 0, b"", Damage(lines, offset, portion.skipped))
 
 
 def _decoded(decode: Callable[[memoryview], R], line: memoryview) -> R | None:
