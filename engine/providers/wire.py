@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -29,9 +30,14 @@ CONNECT_S_MAX = 30.0
 KEEPALIVE_S = 60.0
 NO_ROUNDING_S = 3600.0
 """aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
-TLS_READ_BYTES_MIN = 32 * 1024
-TLS_READ_BYTES_ALL = 32 * 1024 * 1024
-"""What all TLS connections may read at a time, together: few read in large portions, thousands in small ones."""
+CONNECTING_MAX = 64
+"""Connections being made at a time. Thousands of TLS handshakes at once would hold the loop for a second and more,
+and each holds 256 KiB until it is done."""
+TLS_READ_BYTES_MIN = 16 * 1024
+TLS_READ_BYTES_MAX = 256 * 1024
+TLS_READ_BYTES_ALL = 8 * 1024 * 1024
+"""What all TLS connections may read at a time, together: few read in large portions, which costs less CPU, thousands
+in small ones, because each keeps what OpenSSL grew to for its largest portion, and a third more, until it is closed."""
 READ_BUFFER_BYTES = BODY_BYTES_MAX // 2
 """aiohttp stops reading at twice this, so that no body waits for room."""
 LOOK_S = 0.25
@@ -74,32 +80,43 @@ class _Answer(aiohttp.ClientResponse):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Gives up connecting well before the call's deadline, whoever calls: a late connection was never sent on."""
+    """Gives up connecting well before the call's deadline, whoever calls: a late connection was never sent on.
+
+    Makes few connections at a time, and lets those over TLS share what they read into.
+    """
 
     def __init__(self, *, connect_s: float, **options: Any) -> None:
         super().__init__(**options)
         self._bounded = aiohttp.ClientTimeout(connect=connect_s, ceil_threshold=NO_ROUNDING_S)
+        self._connecting = asyncio.Semaphore(CONNECTING_MAX)
+        self._tls_reads = memoryview(bytearray(TLS_READ_BYTES_MAX))
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:
         del timeout
         connection = await super().connect(req, traces, self._bounded)
-        _slim(connection.transport, max(TLS_READ_BYTES_MIN, TLS_READ_BYTES_ALL // (1 + len(self._acquired))))
+        portion = TLS_READ_BYTES_ALL // (1 + len(self._acquired))
+        share_reads(connection.transport, self._tls_reads[: max(TLS_READ_BYTES_MIN, portion)])
         return connection
 
+    async def _create_connection(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:
+        async with self._connecting:
+            return await super()._create_connection(req, traces, timeout)
 
-def _slim(transport: asyncio.Transport | None, size_bytes: int) -> None:
-    """Makes a TLS connection read in portions of this size at most.
 
-    asyncio's TLS reads 256 KiB at a time into a buffer of its own, which then lies twice in memory for as
-    long as the connection is open: 1.7 GB with 3,000 connections. Small portions cost CPU, so a few
-    connections keep large ones. The size is an attribute of a class that is not public, so this is done
-    only where it is as expected, and only costs memory where it is not.
+def share_reads(transport: asyncio.Transport | None, buffer: memoryview) -> bool:
+    """Makes a TLS connection of asyncio's read into this buffer; False where its class is not as expected.
+
+    asyncio's own reads 256 KiB at a time into a buffer that each connection keeps: with 3,000 of them, 1.7 GB.
+    One buffer serves all connections of a loop, because between being read into and being emptied into
+    OpenSSL nothing else runs. The attributes are not public: elsewhere this does nothing, which only costs memory.
     """
     protocol: Any = getattr(transport, "_ssl_protocol", None)
-    if getattr(protocol, "max_size", 0) > 1.5 * size_bytes and hasattr(protocol, "_ssl_buffer_view"):
-        protocol.max_size = size_bytes
-        protocol._ssl_buffer = bytearray(size_bytes)
-        protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
+    if not isinstance(protocol, SSLProtocol) or not isinstance(getattr(protocol, "_ssl_buffer_view", None), memoryview):
+        return False
+    fields: Any = protocol
+    fields._ssl_buffer = fields._ssl_buffer_view = buffer
+    fields.max_size = len(buffer)
+    return True
 
 
 def open_session(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -51,10 +52,11 @@ class RawServer:
     connections: int = 0
     open_connections: int = 0
     port: int = 0
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -80,8 +82,8 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(script: Script) -> AsyncIterator[RawServer]:
-    server = RawServer(script)
+async def raw_server(script: Script, ssl: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+    server = RawServer(script, scheme="https" if ssl else "http")
     tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +91,7 @@ async def raw_server(script: Script) -> AsyncIterator[RawServer]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**24)
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**24, ssl=ssl)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
