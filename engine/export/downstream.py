@@ -24,7 +24,7 @@ NEIGHBOURS_MAX = 20
 """Strongest neighbours kept per image: a label that half of all images carry would else give n² edges."""
 EDGES_IMAGES_MAX = 100_000
 """Beyond this only the bipartite graph is written; all pairs are compared."""
-_BLOCK = 512
+Places = np.ndarray[Any, np.dtype[np.int32]]
 UNSAID = {"", "none", "n/a", "no", "unknown"}
 """Values that say nothing about an image, and connect none."""
 
@@ -126,36 +126,54 @@ def _text_rows(item: Item, lemmas: Any) -> Iterator[dict[str, Any]]:
 
 
 def _edges(path: Path, ids: list[str], label_sets: list[list[int]], names: list[str]) -> int:
-    """Images that share labels, strongest first per image; each pair once. Gives their number."""
+    """Images that share labels, strongest first per image; each pair once. Gives their number.
+
+    Memory follows the number of labels that images carry, not that of all pairs or of all names.
+    """
     with CsvFile(path, ["source", "target", "weight", "shared_labels"]) as table:
         if len(ids) > EDGES_IMAGES_MAX or not names:
             return 0
-        sets = np.zeros((len(ids), len(names)), dtype=np.float32)
-        for n, mine in enumerate(label_sets):
-            sets[n, mine] = 1.0
-        sizes = sets.sum(axis=1)
-        written: set[tuple[int, int]] = set()
-        for start in range(0, len(ids), _BLOCK):
-            shared = sets[start : start + _BLOCK] @ sets.T
-            union = sizes[start : start + _BLOCK, None] + sizes[None, :] - shared
-            likeness = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-            for row in range(likeness.shape[0]):
-                one = start + row
-                likeness[row, one] = 0.0
-                for other in _strongest(likeness[row]):
-                    pair = (min(one, other), max(one, other))
-                    if pair not in written:
-                        written.add(pair)
-                        common = sorted(set(label_sets[one]) & set(label_sets[other]))
-                        weight = round(float(likeness[row, other]), 4)
-                        table.write([ids[pair[0]], ids[pair[1]], weight, [names[n] for n in common]])
+        carriers = _carriers(label_sets, len(names))
+        sizes = np.array([len(mine) for mine in label_sets], dtype=np.int32)
+        neighbours: list[list[int]] = []
+        for one, mine in enumerate(label_sets):
+            nearest = _nearest(one, mine, carriers, sizes)
+            neighbours.append([other for other, _ in nearest])
+            for other, weight in nearest:
+                if other < one and one in neighbours[other]:
+                    continue  # written when its turn was the other's
+                first, second = min(one, other), max(one, other)
+                common = sorted(set(mine) & set(label_sets[other]))
+                table.write([ids[first], ids[second], round(weight, 4), [names[n] for n in common]])
         return table.rows
 
 
-def _strongest(weights: np.ndarray[Any, np.dtype[np.float32]]) -> list[int]:
-    candidates = np.flatnonzero(weights >= JACCARD_MIN)
-    order = np.lexsort((candidates, -weights[candidates]))  # ties by place, so that a run gives one graph
-    return [int(candidates[n]) for n in order[:NEIGHBOURS_MAX]]
+def _carriers(label_sets: list[list[int]], names: int) -> list[Places]:
+    """The images that carry each label, in order; an empty one where it is a single image, which it joins to none."""
+    flat = np.array([label for mine in label_sets for label in mine], dtype=np.int32)
+    owners = np.repeat(np.arange(len(label_sets), dtype=np.int32), [len(mine) for mine in label_sets])
+    counts = np.bincount(flat, minlength=names)
+    parts = np.split(owners[np.argsort(flat, kind="stable")], np.cumsum(counts)[:-1])
+    return [part if len(part) > 1 else part[:0] for part in parts]
+
+
+def _nearest(one: int, mine: list[int], carriers: list[Places], sizes: Places) -> list[tuple[int, float]]:
+    """The images most like this one with their Jaccard similarity; ties by place, so that a run gives one graph."""
+    found = [carriers[label] for label in mine if len(carriers[label])]
+    if not found:
+        return []
+    shared = np.bincount(np.concatenate(found), minlength=len(sizes))
+    shared[one] = 0
+    near = np.flatnonzero(shared * (1 + JACCARD_MIN) >= JACCARD_MIN * (sizes + len(mine)) - 1e-9)
+    near = near[shared[near] > 0]
+    likeness = shared[near] / (sizes[near] + len(mine) - shared[near])
+    if len(near) > NEIGHBOURS_MAX:
+        least = np.partition(likeness, -NEIGHBOURS_MAX)[-NEIGHBOURS_MAX]
+        above, equal = np.flatnonzero(likeness > least), np.flatnonzero(likeness == least)
+        kept = np.concatenate([above, equal[: NEIGHBOURS_MAX - len(above)]])
+        near, likeness = near[kept], likeness[kept]
+    order = np.lexsort((near, -likeness))
+    return [(int(near[n]), float(likeness[n])) for n in order]
 
 
 _ABOUT = f"""# For the next steps of the workshop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.export import export
+from engine.export import downstream, export
 from engine.export.text import emoji, hashtags, normalise, split_hashtag, without_emoji
 
 LABELS: dict[str, Any] = {
@@ -109,3 +110,27 @@ def test_images_without_labels_have_no_edges(make_run: Callable[..., Any], tmp_p
     made.image(2)
     export(made.dir.root, ["downstream"], tmp_path / "d")
     assert edges(tmp_path / "d/edges.csv") == []
+
+
+@given(st.lists(st.lists(st.integers(0, 12), unique=True, max_size=6), min_size=1, max_size=30))
+def test_edges_are_those_of_comparing_every_pair(
+    tmp_path_factory: pytest.TempPathFactory, sets: list[list[int]]
+) -> None:
+    path = tmp_path_factory.mktemp("edges") / "edges.csv"
+    ids = [f"i{n:02d}" for n in range(len(sets))]
+    downstream._edges(path, ids, sets, [f"l{n}" for n in range(13)])
+    with path.open(newline="") as file:
+        told = {(row["source"], row["target"]): float(row["weight"]) for row in csv.DictReader(file)}
+    likeness = {
+        (a, b): len(set(one) & set(other)) / len(set(one) | set(other))
+        for (a, one), (b, other) in itertools.combinations(zip(ids, sets, strict=True), 2)
+        if set(one) | set(other)
+    }
+    near = {pair for pair, j in likeness.items() if j >= downstream.JACCARD_MIN}
+    assert set(told) <= near
+    for pair, weight in told.items():
+        assert weight == pytest.approx(likeness[pair], abs=1e-4)
+    for pair in near - set(told):  # left out only where both ends have enough that are at least as near
+        for end in pair:
+            better = [j for p, j in likeness.items() if end in p and j >= likeness[pair] and p != pair]
+            assert len(better) >= downstream.NEIGHBOURS_MAX
