@@ -10,8 +10,9 @@ import polars as pl
 from engine.qa.answers import normal_label
 from engine.qa.money import money
 from engine.qa.numbers import balance, entropy, total_variation, wilson
-from engine.qa.tables import Tables, slug
-from engine.qa.texts import lengths, near_texts, repeated, sample_texts, top_words, variety
+from engine.qa.tables import REDO, Tables, slug
+from engine.qa.targets import target_mix
+from engine.qa.texts import lengths, measures, near_texts, repeated, sample_texts, top_words, variety
 from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
@@ -31,6 +32,13 @@ REFERENCE = {
     "crowd of more than 20": ("crowd_size", ("21-100", "101-1000", ">1000"), 0.730),
     "crowd of more than 100": ("crowd_size", ("101-1000", ">1000"), 0.252),
     "at night": ("time_of_day", ("night",), 0.085),
+    "with a sign or banner": ("sign", ("yes",), 0.829),
+    "with a portrait photo": ("photo", ("yes",), 0.037),
+    "with fire or smoke": ("fire", ("yes",), 0.057),
+    "with police": ("police", ("yes",), 0.068),
+    "with children": ("children", ("yes",), 0.030),
+    "with a flag": ("flag", ("yes",), 0.083),
+    "people shouting": ("shouting", ("yes",), 0.047),
 }
 """Shares among the protest images of the UCLA Protest Image Dataset (Won et al. 2017). A reference, not a target."""
 
@@ -62,10 +70,12 @@ def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
         every = {**{v.lower(): 0 for v in known or ()}, **counts}
         total = sum(counts.values())
         values = sorted(every.items(), key=lambda kv: -kv[1])
+        wanted = config.qa.targets.get(category, {})
+        shown = [[v, n] for i, (v, n) in enumerate(values) if i < VALUES_SHOWN or v in wanted]
         out[category] = {
             "n": total,
-            "values": [[v, n] for v, n in values[:VALUES_SHOWN]],
-            "others": sum(n for _, n in values[VALUES_SHOWN:]),
+            "values": shown,
+            "others": total - sum(counts.get(str(v), 0) for v, _ in shown),
             "distinct": len(counts),
             "entropy_bits": round(entropy(list(counts.values())), 4),
             "effective_classes": round(2 ** entropy(list(counts.values())), 2),
@@ -132,11 +142,13 @@ def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, A
     prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", text="prompt")
     out: dict[str, Any] = {}
     for name, frame in (("captions", captions), ("comments", comments), ("prompts", prompts)):
+        measured = measures(frame, "text")
+        n = measured.height
         out[name] = {
-            "lengths": lengths(frame, "text"),
-            "words": top_words(frame, "text") if name != "prompts" else None,
-            "variety": variety(sample_texts(frame, "text", seed)),
-            "repeated": repeated(frame, "text"),
+            "lengths": lengths(measured),
+            "words": top_words(frame, "text", n, seed) if name != "prompts" else None,
+            "variety": variety(sample_texts(frame, "text", n, seed)),
+            "repeated": repeated(measured),
         }
     for name, frame in (("captions", captions), ("prompts", prompts)):
         near = near_texts(frame, "text")
@@ -147,7 +159,7 @@ def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, A
 
 def cost_and_time(tables: Tables) -> list[dict[str, Any]]:
     """Per stage and model: calls by outcome, money, seconds, tokens."""
-    lines = pl.scan_parquet(tables.attempts)
+    lines = pl.scan_parquet(tables.attempts).filter(pl.col("error").ne_missing(REDO))  # these are no calls
     status = pl.col("status")
     rows = (
         lines.group_by("stage", "model")
@@ -175,7 +187,7 @@ def errors(tables: Tables) -> list[dict[str, Any]]:
     """What calls ended in, where they did not end well."""
     return (
         pl.scan_parquet(tables.attempts)
-        .filter(pl.col("error").is_not_null())
+        .filter(pl.col("error").is_not_null() & (pl.col("error") != REDO))
         .group_by("stage", "error", "status")
         .len("count")
         .sort(["count", "stage", "error"], descending=[True, False, False])
@@ -210,6 +222,7 @@ def all_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, An
     cost = cost_and_time(tables)
     return {
         "labels": labels,
+        "targets": target_mix(labels, config.qa.targets),
         "reference": reference_rates(labels),
         "asked_mix": asked_mix(tables),
         "texts": text_statistics(tables, config, seed),

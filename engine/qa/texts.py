@@ -1,7 +1,8 @@
 """How varied are captions and comments? Lengths, words, distinct n-grams, compression, near-repeated texts.
 
 Measures that depend on the amount of text are taken on a fixed seeded sample, so that runs of different size
-can be compared (Shaib et al. 2024; Deshpande et al. 2025).
+can be compared (Shaib et al. 2024; Deshpande et al. 2025). Words are counted in at most `WORDS_SAMPLE` texts;
+lengths and repetitions in all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ import polars as pl
 SAMPLE = 5_000
 TOKEN_BUDGET = 50_000
 WORD = r"[\p{L}\p{N}']+"
+WORDS_SAMPLE = 250_000
 TOP_WORDS = 60
 STOP_WORDS = frozenset(
     {
@@ -157,7 +161,10 @@ AGREEING_MIN = 8
 """Of 15 hashes; a pair at 0.8 has fewer once in 250."""
 EXACT_MAX = 100_000
 SLICE_ROWS = 20_000
-_ODD = (np.random.default_rng(5).integers(0, 2**63, HASHES, dtype=np.uint64) << np.uint64(1)) | np.uint64(1)
+BLOCK_ROWS = 1_000
+THREADS = 2
+"""numpy works outside the interpreter's lock; each holds a slice of texts."""
+_ODD = (np.random.default_rng(5).integers(0, 2**31, HASHES, dtype=np.uint32) << np.uint32(1)) | np.uint32(1)
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 _find = re.compile(r"[^\W_]+(?:'[^\W_]+)?").findall
@@ -167,14 +174,45 @@ def _words(text: pl.Expr) -> pl.Expr:
     return text.str.to_lowercase().str.extract_all(WORD)
 
 
-def lengths(texts: pl.LazyFrame, column: str) -> dict[str, Any]:
+def _plain(texts: pl.Series) -> pl.Series:
+    """Lower case, single blanks. Most texts are so already but for the case, and looking costs a tenth of replacing."""
+    lower = texts.str.to_lowercase().str.strip_chars()
+    odd = lower.str.contains("  ", literal=True)
+    for blank in ("\n", "\t", "\r"):
+        odd |= lower.str.contains(blank, literal=True)
+    at = odd.fill_null(False).arg_true()
+    return lower.scatter(at, lower.gather(at).str.replace_all(r"\s+", " ")) if len(at) else lower
+
+
+def _measures(texts: pl.Series) -> pl.Series:
+    plain = _plain(texts)
+    return pl.DataFrame(
+        {
+            "chars": texts.str.len_chars().cast(pl.UInt32),
+            "words": plain.str.count_matches(" ", literal=True).cast(pl.UInt32) + (plain != "").cast(pl.UInt32),
+            "key": plain.hash(0),
+        }
+    ).to_struct("measures")
+
+
+_MEASURES = pl.Struct({"chars": pl.UInt32(), "words": pl.UInt32(), "key": pl.UInt64()})
+
+
+def measures(texts: pl.LazyFrame, column: str) -> pl.DataFrame:
+    """Of each text its characters, its words, and a key that texts share which differ in case and blanks at most."""
+    measured = pl.col(column).map_batches(_measures, return_dtype=_MEASURES, is_elementwise=True)
+    return texts.filter(pl.col(column).is_not_null()).select(m=measured).unnest("m").collect(engine="streaming")
+
+
+def lengths(measured: pl.DataFrame) -> dict[str, Any]:
     """Characters and words: count, mean, median, extremes and a histogram."""
-    text = pl.col(column)
-    measured = texts.filter(text.is_not_null()).select(
-        chars=text.str.len_chars().cast(pl.UInt32), words=text.str.count_matches(r"\S+").cast(pl.UInt32)
-    )
-    counts = {unit: measured.group_by(unit).len().collect(engine="streaming").sort(unit) for unit in ("chars", "words")}
-    return {"n": int(counts["chars"]["len"].sum() or 0), **{unit: _spread(c, unit) for unit, c in counts.items()}}
+    counts = {unit: measured.group_by(unit).len().sort(unit) for unit in ("chars", "words")}
+    return {"n": measured.height, **{unit: _spread(c, unit) for unit, c in counts.items()}}
+
+
+def repeated(measured: pl.DataFrame) -> int:
+    """How many texts say, but for case and spaces, the same as an earlier one."""
+    return measured.height - measured["key"].n_unique()
 
 
 def _spread(counts: pl.DataFrame, unit: str) -> dict[str, Any]:
@@ -203,36 +241,35 @@ def _spread(counts: pl.DataFrame, unit: str) -> dict[str, Any]:
     }
 
 
-def top_words(texts: pl.LazyFrame, column: str) -> dict[str, Any]:
+def _some(texts: pl.LazyFrame, column: str, n: int, seed: int, count: int) -> pl.LazyFrame:
+    """About `count` of the n texts, chosen by their hash: it depends on the seed and the texts only."""
+    key = pl.col(column).hash(seed)
+    some = texts.filter(pl.col(column).is_not_null()).select(column, key=key)
+    return some if n <= count else some.filter(pl.col("key") < int(2**64 * count / n))
+
+
+def top_words(texts: pl.LazyFrame, column: str, n: int, seed: int) -> dict[str, Any]:
     """The most frequent words without the commonest English ones, and the size of the vocabulary."""
-    counted = (
-        texts.select(word=_words(pl.col(column)))
-        .explode("word")
-        .drop_nulls()
-        .group_by("word")
-        .len()
-        .collect(engine="streaming")
-    )
+    some = _some(texts, column, n, seed, WORDS_SAMPLE)
+    words = some.select(word=_words(pl.col(column)))
+    counted = words.explode("word").drop_nulls().group_by("word").len().collect(engine="streaming")
     telling = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)) & (pl.col("word").str.len_chars() > 1))
     top = telling.sort(["len", "word"], descending=[True, False]).head(TOP_WORDS)
     return {
+        "texts": n if n <= WORDS_SAMPLE else some.select(pl.len()).collect(engine="streaming").item(),
         "tokens": int(counted["len"].sum() or 0),
         "vocabulary": counted.height,
         "once": counted.filter(pl.col("len") == 1).height,
-        "top": [[w, int(n)] for w, n in top.iter_rows()],
+        "top": [[w, int(count)] for w, count in top.iter_rows()],
     }
 
 
-def sample_texts(texts: pl.LazyFrame, column: str, seed: int) -> list[str]:
+def sample_texts(texts: pl.LazyFrame, column: str, n: int, seed: int) -> list[str]:
     """A fixed-size sample that depends on the seed and the texts only, in a reproducible order."""
-    text = pl.col(column)
-    some = (
-        texts.filter(text.is_not_null())
-        .select(column, key=text.hash(seed))
-        .bottom_k(SAMPLE, by=["key", column])
-        .collect(engine="streaming")
-    )
-    return some.sort("key", column)[column].to_list()
+    some = _some(texts, column, n, seed, SAMPLE + SAMPLE // 4).collect(engine="streaming")
+    if some.height < min(n, SAMPLE):  # many equal texts share their hash
+        some = _some(texts, column, n, seed, n).bottom_k(SAMPLE, by=["key", column]).collect(engine="streaming")
+    return some.sort("key", column).head(SAMPLE)[column].to_list()
 
 
 def variety(sample: Sequence[str]) -> dict[str, Any]:
@@ -270,14 +307,6 @@ def variety(sample: Sequence[str]) -> dict[str, Any]:
     return out
 
 
-def repeated(texts: pl.LazyFrame, column: str) -> int:
-    """How many texts say, but for case and spaces, the same as an earlier one."""
-    key = pl.col(column).str.to_lowercase().str.strip_chars().str.replace_all(r"\s+", " ").hash(0)
-    found = texts.filter(pl.col(column).is_not_null()).select(n=pl.len(), distinct=key.n_unique())
-    n, distinct = found.collect(engine="streaming").row(0)
-    return int(n - distinct)
-
-
 def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
     """The MinHash signature of each text: numpy over flat arrays, since each text has a hundred shingles."""
     # Split at blanks: a third of the work of finding words, and punctuation changes little here.
@@ -296,12 +325,15 @@ def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
         inside[ends - 1] = inside[ends - 2] = False
         shingle = shingle[inside[:-2]]
         shingle ^= shingle >> np.uint64(29)
-        starts = np.concatenate([[0], np.cumsum(length - SHINGLE_WORDS + 1)[:-1]])
-        low = np.uint64(32)  # half of each least hash is enough to compare, and a million texts have fifteen
-        least = {
-            f"h{i}": (np.minimum.reduceat(shingle * odd, starts) >> low).astype(np.uint32) for i, odd in enumerate(_ODD)
-        }
-    return pl.DataFrame({"row": words["row"], **least}, schema=schema)
+        shingles = (shingle >> np.uint64(32)).astype(np.uint32)
+        edges = np.concatenate([[0], np.cumsum(length - SHINGLE_WORDS + 1)])
+        least = np.empty((HASHES, words.height), np.uint32)
+        for first in range(0, words.height, BLOCK_ROWS):  # few enough for the processor's cache
+            block = edges[first : first + BLOCK_ROWS + 1]
+            some, starts = shingles[block[0] : block[-1]], block[:-1] - block[0]
+            for i, odd in enumerate(_ODD):
+                least[i, first : first + len(starts)] = np.minimum.reduceat(some * odd, starts)
+    return pl.DataFrame({"row": words["row"], **{f"h{i}": least[i] for i in range(HASHES)}}, schema=schema)
 
 
 def _alike(signatures: pl.DataFrame) -> pl.DataFrame:
@@ -342,9 +374,14 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
     texts = frame.filter(pl.col(column).is_not_null()).select("image_id", text=column).head(limit).with_row_index("row")
     keys: list[pl.DataFrame] = []
     signed: list[pl.DataFrame] = []
-    for batch in texts.collect_batches(chunk_size=SLICE_ROWS, maintain_order=True):
-        keys.append(batch.select("row", "image_id", key=pl.col("text").str.to_lowercase().hash(0)))
-        signed.append(_signatures(batch))
+    waiting: deque[Future[pl.DataFrame]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for batch in texts.collect_batches(chunk_size=SLICE_ROWS, maintain_order=True):
+            keys.append(batch.select("row", "image_id", key=pl.col("text").str.to_lowercase().hash(0)))
+            waiting.append(pool.submit(_signatures, batch))
+            if len(waiting) > THREADS:
+                signed.append(waiting.popleft().result())
+        signed.extend(future.result() for future in waiting)
     if not keys:
         return pl.DataFrame(schema={"image_a": pl.String, "image_b": pl.String, "jaccard": pl.Float64})
     collected = pl.concat(keys)
