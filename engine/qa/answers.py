@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.qa.languages import reads_otherwise
 from engine.qa.tables import slug
 from schemas.config import Metadata
 from schemas.metadata import VOCABULARY
@@ -29,10 +30,6 @@ HASHTAG = r"(?:^|\s)#\w{2,}"
 EMOJI = r"[\u{1F300}-\u{1FAFF}\u{2600}-\u{27BF}\u{1F1E6}-\u{1F1FF}]"
 
 
-ENGLISH = r"\b(?:the|an?|of|and|in|on|at|with|is|are|to|by|for|from)\b"
-"""A sentence of eight words without any of these is hardly English, the language captions are asked in."""
-
-
 def _blank(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars().str.len_chars() == 0
 
@@ -49,15 +46,16 @@ def answer_flags(asked: Metadata) -> list[pl.Expr]:
     has_caption, has_comments = for_caption & caption.is_not_null(), for_comments & comments.is_not_null()
     has_labels = for_labels & pl.col("labels").is_not_null()
     chars = caption.str.strip_chars().str.len_chars()
+    # Comments may be in anybody's language unless one was asked for.
+    told = comments.list.join(" ", ignore_nulls=True)
+    said_otherwise = pl.lit(False) if asked.language is None else reads_otherwise(told, asked.language)
     tests: dict[str, pl.Expr] = {
         "no_caption": for_caption & caption.is_null(),
         "caption_empty": has_caption & (chars == 0),
         "caption_short": has_caption & chars.is_between(1, CAPTION_CHARS_MIN - 1),
         "caption_long": has_caption & (chars > CAPTION_CHARS_MAX),
         "caption_placeholder": has_caption & caption.str.contains(PLACEHOLDER),
-        "language": has_caption
-        & (caption.str.count_matches(r"\S+") >= 8)
-        & ~caption.str.to_lowercase().str.contains(ENGLISH),
+        "language": (has_caption & reads_otherwise(caption, asked.language or "en")) | (has_comments & said_otherwise),
         "caption_variations": has_caption
         & (pl.col("captions") < asked.num_caption_variations)
         & (asked.num_caption_variations > 1),

@@ -15,6 +15,7 @@ import polars as pl
 from scipy import special
 
 from engine.qa.answers import normal_label
+from engine.qa.languages import reads_english
 from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
 from engine.qa.statistics import answered
 from engine.qa.tables import Tables, slug
@@ -24,6 +25,13 @@ from schemas.metadata import VOCABULARY
 
 N_MIN = 30
 RATIO_LOW, RATIO_HIGH = 0.8, 1.25
+PUBLISHED: dict[str, dict[str, float]] = {
+    "gender": {"female": 0.509, "male": 0.491},
+    "age": {"young": 0.446, "middle": 0.361, "older": 0.193},
+    "area": {"urban": 0.543, "rural": 0.457},
+}
+"""Weighted shares of adults in the World Bank's synthetic survey (WLD_2023_SYNTH-SVY-EN_v01_M), from its documentation:
+young up to 34, older from 55. A reference, not a target."""
 V_NOTABLE = 0.1
 WORD_COUNT_MIN = 10
 TERMS_SHOWN = 12
@@ -129,7 +137,8 @@ def representation(seen: pl.DataFrame) -> list[dict[str, Any]]:
             q = target[g]
             rows.append(
                 {
-                    "group": g, "asked_share": q, "said": said[g], "said_share": said[g] / n if n else None,
+                    "group": g, "asked_share": q, "published_share": PUBLISHED[dimension].get(g),
+                    "said": said[g], "said_share": said[g] / n if n else None,
                     "ratio": said[g] / n / q if n and q else None, "low": low / q if q else None,
                     "high": high / q if q else None,
                     "outside": bool(n >= N_MIN and q and (high / q < RATIO_LOW or low / q > RATIO_HIGH)),
@@ -319,11 +328,12 @@ def refused_groups(tables: Tables) -> list[dict[str, Any]]:
 def all_bias(tables: Tables, config: RunConfig) -> dict[str, Any]:
     """The `bias` member of the report."""
     seen = _described(tables)
+    english = reads_english(config.metadata.language)
     return {
         "n_min": N_MIN,
         "images_with_caption": seen.height,
-        "representation": representation(seen),
-        "fidelity": fidelity(seen),
+        "representation": representation(seen) if english else [],
+        "fidelity": fidelity(seen) if english else [],
         "associations": associations(tables, config),
         "stereotypes": stereotypes(tables),
         "refusals": refused_groups(tables),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from engine.qa.answers import normal_label
+from engine.qa.languages import reads_english
 from engine.qa.statistics import answered
 from engine.qa.tables import Tables, slug
 from schemas.config import RunConfig
@@ -30,7 +31,8 @@ OF_PICTURE = [name for name, rule in RULES.items() if rule[0] == "prompt"]
 def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
     """image_id and rule of each contradiction. Texts are turned into marks before anything is joined."""
     categories = set(config.metadata.label_categories)
-    rules = {name: rule for name, rule in RULES.items() if rule[2] in categories}
+    english = reads_english(config.metadata.language)
+    rules = {name: rule for name, rule in RULES.items() if rule[2] in categories and (english or rule[0] != "caption")}
 
     def marks(whose: str, column: str) -> list[pl.Expr]:
         text = pl.col(column).str.to_lowercase()

@@ -21,7 +21,11 @@ def labels_section(report: QAReport) -> Safe | None:
     if not told:
         return None
     cards: list[Safe] = []
+    wanted = {t["category"]: t for t in report.statistics["targets"]}
     for name, c in told.items():
+        if name in wanted and wanted[name]["enough"]:
+            cards.append(_beside_target(wanted[name]))
+            continue
         shown = c["values"][:VALUES_SHOWN]
         others = c["n"] - sum(n for _, n in shown)
         rows = [(str(v), float(n), f"{percent(n / c['n'])}") for v, n in shown]
@@ -29,7 +33,8 @@ def labels_section(report: QAReport) -> Safe | None:
             rows.append((f"{c['distinct'] - len(shown):,} others", float(others), percent(others / c["n"])))
         even = f"balance {c['balance']:.2f}" if c["balance"] is not None else f"{c['distinct']:,} values"
         note = f"{number(c['n'])} labels · {even} · {c['effective_classes']:g} effective classes"
-        cards.append(tag("div", tag("h3", name), tag("p", note, cls="small quiet"), bars(rows), cls="card"))
+        few = tag("p", wanted[name]["sentence"], cls="say") if name in wanted else None
+        cards.append(tag("div", tag("h3", name), tag("p", note, cls="small quiet"), bars(rows), few, cls="card"))
     parts: list[Safe | None] = [
         tag("p", "Balance is entropy over its maximum: 1 where all values of the vocabulary are equally frequent."),
         tag("div", *cards, cls="cards"),
@@ -81,6 +86,24 @@ def labels_section(report: QAReport) -> Safe | None:
     return join(*parts)
 
 
+def _beside_target(mix: dict[str, Any]) -> Safe:
+    """A category's shares with their intervals, each beside the share that is wanted."""
+    rows = [
+        (v["value"], v["share"], v["low"], v["high"], v["wanted"], f"{percent(v['share'])} ({percent(v['wanted'])})")
+        for v in mix["values"]
+    ]
+    odd = any(v["off"] for v in mix["values"])
+    return tag(
+        "div",
+        tag("h3", mix["category"]),
+        tag("p", f"{number(mix['n'])} labels, beside the mix that is wanted (qa.targets)", cls="small quiet"),
+        legend(("", "share here"), ("span", "95 % interval"), ("mark", "wanted")),
+        intervals(rows),
+        tag("p", mix["sentence"], cls="say odd" if odd else "say"),
+        cls="card",
+    )
+
+
 def texts_section(report: QAReport) -> Safe | None:
     """Lengths, words, variety of captions and comments."""
     texts: dict[str, Any] = report.statistics["texts"]
@@ -130,6 +153,7 @@ def texts_section(report: QAReport) -> Safe | None:
                  "varied. Compression: how many times smaller the sample gets; less is more varied. Repeated: texts "
                  "equal to an earlier one. Nearly: at least 80 % of three-word runs shared.", cls="small quiet")
     )  # fmt: skip
+    parts += [tag("p", note, cls="say") for note in report.method["not_applied"]]
     for name in ("captions", "comments"):
         top = texts[name]["words"]["top"][:WORDS_SHOWN]
         if top:
@@ -165,8 +189,8 @@ def bias_section(report: QAReport) -> Safe | None:
         )
         plots.append(
             tag("div", tag("h3", row["dimension"].capitalize()), intervals(rows, most=1.0),
-                tag("p", row["sentence"], cls="say odd" if odd else "say"), tag("p", note, cls="small quiet"),
-                cls="card")
+                tag("p", row["sentence"], cls="say odd" if odd else "say"),
+                tag("p", _published(row["groups"]), cls="small quiet"), tag("p", note, cls="small quiet"), cls="card")
         )  # fmt: skip
     if plots:
         parts += [
@@ -198,6 +222,11 @@ def bias_section(report: QAReport) -> Safe | None:
         if weak:
             parts.append(tag("details", tag("summary", f"{len(weak)} comparisons without a notable difference"), *weak))
     return join(*parts)
+
+
+def _published(groups: list[dict[str, Any]]) -> str:
+    shares = ", ".join(f"{percent(g['published_share'])} {g['group']}" for g in groups)
+    return f"For reference, adults in the World Bank's synthetic survey: {shares}."
 
 
 def review_section(report: QAReport) -> Safe | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from engine.qa.duplicates import Duplicates
 from engine.qa.judge import Thresholds, flag_counts
+from engine.qa.languages import not_applied
 from engine.qa.look import LOOK
 from engine.qa.model import FLAGS, INTEGRITY, QAReport
 from engine.qa.score import actions, components, overall
@@ -22,6 +24,8 @@ from schemas.record import RunManifest
 
 INVALID_LISTED_MAX = 1_000
 PAIRS_LISTED_MAX = 1_000
+FROM_FILE = "prompt-file"
+"""The fingerprint of a run whose prompts are a file's."""
 SEVERITIES = ("critical", "warning", "info")
 QUALITY = ("dark", "light", "blurred", "low_information", "aspect", "odd_size", "tiny", "small_file")
 
@@ -133,6 +137,14 @@ def _flags(f: Findings, images: int, coverage: dict[str, dict[str, Any]]) -> dic
     return dict(sorted(flags.items(), key=lambda kv: (SEVERITIES.index(FLAGS[kv[0]].severity), -kv[1], kv[0])))
 
 
+def _options(manifest: RunManifest) -> str:
+    """What a command that takes up this run has to say again."""
+    prompts, answers = manifest.fingerprints.get("prompts"), manifest.fingerprints.get("answers")
+    return (" --prompts YOUR_PROMPT_FILE" if prompts == FROM_FILE else "") + (
+        " --simulate" if answers == "simulator" else ""
+    )
+
+
 def _given_up(f: Findings) -> int:
     """Images and texts that `--redo qa` leaves, because they were asked for again so often already."""
     bad = _has([name for name, flag in FLAGS.items() if flag.redo]) & (pl.col("redone") >= f.config.qa.max_redo)
@@ -200,11 +212,13 @@ def assemble(f: Findings, started: datetime) -> QAReport:
         components=parts,
         actions=actions(
             flags,
-            directory=str(f.run.root),
+            directory=shlex.quote(str(f.run.root)),
+            options=_options(f.manifest),
             missing_images=asked - sum(counts.values()),
             failed=counts["failed"],
             missing_texts={t: total - c["total_files"] for t, c in coverage.items() if c["asked"]},
             bias=f.bias,
+            targets=f.statistics["targets"],
             given_up=_given_up(f),
             redo_max=f.config.qa.max_redo,
         ),
@@ -213,6 +227,7 @@ def assemble(f: Findings, started: datetime) -> QAReport:
         reviews=f.reviews,
         method={
             "look": LOOK,
+            "not_applied": not_applied(f.config.metadata.language),
             "thresholds": msgspec.structs.asdict(f.limits),
             "score": "weighted geometric mean of the components",
             "grade": "as in the original pipeline: validation rate, duplicates, completeness",

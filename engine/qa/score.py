@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.qa.model import FLAGS, INTEGRITY, Action, Component
 
+PRIORITIES = ("must", "should", "could")
 FLOOR = 0.01
 """A component of nothing counts as this, so that the others still show."""
 
@@ -95,6 +96,14 @@ def components(
             f"{captions['nearly_repeated']:,} nearly so.",
             "Raise metadata variety: a higher temperature, or prompts that differ more.",
         ))  # fmt: skip
+    mixes = [t for t in statistics.get("targets", ()) if t["enough"]]
+    if mixes:
+        worst = max(mixes, key=lambda t: t["total_variation"])
+        out.append(_part(
+            "mix", "Labels have the mix that is wanted", 1, 1 - worst["total_variation"],
+            f"Furthest from its target: {worst['category']}. {worst['sentence']}",
+            f"Add images whose prompts ask for what {worst['category']} has too little of.",
+        ))  # fmt: skip
     gaps = [r for r in bias.get("representation", ()) if r["enough"]]
     if gaps:
         worst = max(gaps, key=lambda r: r["total_variation"])
@@ -108,12 +117,16 @@ def components(
 
 
 def actions(
-    flags: dict[str, int], *, directory: str, missing_images: int, failed: int, missing_texts: dict[str, int],
-    bias: dict[str, Any], given_up: int = 0, redo_max: int = 0,
+    flags: dict[str, int], *, directory: str, options: str = "", missing_images: int, failed: int, missing_texts: dict[str, int],
+    bias: dict[str, Any], targets: Sequence[dict[str, Any]] = (), given_up: int = 0, redo_max: int = 0,
 ) -> tuple[Action, ...]:  # fmt: skip
-    """Recommendations, most urgent first, each with the command that carries it out."""
+    """Recommendations, most urgent first, each with the command that carries it out.
+
+    `directory` is quoted as a shell needs it; `options` are what `groundswell run` needs to take up this very run.
+    """
     out: list[Action] = []
-    redo = f"groundswell run --out {directory} --redo qa"
+    run = f"groundswell run --out {directory}{options}"
+    redo = f"{run} --redo qa"
     redo_texts = f"{redo} --stages metadata"
 
     def total(names: Sequence[str]) -> int:
@@ -151,7 +164,8 @@ def actions(
             command=f"groundswell review {directory}",
         ))  # fmt: skip
     if missing_texts and max(missing_texts.values()):
-        told = ", ".join(f"{n:,} {name}" for name, n in missing_texts.items() if n)
+        names = {"caption": "captions", "labels": "sets of labels", "comments": "sets of comments"}
+        told = ", ".join(f"{n:,} {names[name]}" for name, n in missing_texts.items() if n)
         out.append(Action(
             priority="should", title="Complete the texts",
             reason=f"Missing: {told}. What failed is asked again, what was refused is not.", command=redo_texts,
@@ -159,12 +173,12 @@ def actions(
     if missing_images:
         out.append(Action(
             priority="should", title="Continue the run", reason=f"{missing_images:,} images are not settled yet.",
-            command=f"groundswell run --out {directory}",
+            command=run,
         ))  # fmt: skip
     if failed:
         out.append(Action(
             priority="should", title="Ask again for what failed", reason=f"{failed:,} images failed for good.",
-            command=f"groundswell run --out {directory} --redo failed",
+            command=f"{run} --redo failed",
         ))  # fmt: skip
     texts = {f: n for f, n in flags.items() if FLAGS[f].subject in {"caption", "labels", "comments"} and FLAGS[f].redo
              and not f.startswith("no_")}  # fmt: skip
@@ -184,6 +198,14 @@ def actions(
             "--redo qa leaves them now. Accept them in review, or raise qa.max_redo.",
             command=f"groundswell review {directory}",
         ))  # fmt: skip
+    out += [
+        Action(
+            priority="could", title=f"Bring {mix['category']} closer to the mix that is wanted",
+            reason=f"{mix['sentence']} What prompts ask for decides it: see prompts.settings, prompts.themes and "
+            "source_data in the configuration, or write prompts of your own, and add a run.",
+        )
+        for mix in targets if any(v["off"] for v in mix["values"])
+    ]  # fmt: skip
     for row in bias.get("representation", ()):
         odd = [g["group"] for g in row["groups"] if g["outside"]]
         if row["enough"] and odd:
@@ -196,4 +218,4 @@ def actions(
             reason="Nothing stands out; a random sample shows what rules miss.",
             command=f"groundswell review {directory} --sample 50",
         ))  # fmt: skip
-    return tuple(out)
+    return tuple(sorted(out, key=lambda action: PRIORITIES.index(action.priority)))
