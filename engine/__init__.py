@@ -14,6 +14,7 @@ logging. Names load on first use, so that importing the package costs next to no
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,11 +103,20 @@ __all__ = [
 ]
 
 
+_POLARS_ENV = "_RJEM_MALLOC_CONF"
+"""What polars leaves in the environment for its allocator, which has read it by then. The host's stays as it was."""
+
+
 def __getattr__(name: str) -> Any:
     module = _WHERE.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    kept = os.environ.get(_POLARS_ENV)
     value = getattr(importlib.import_module(module), name)
+    if kept is None:
+        os.environ.pop(_POLARS_ENV, None)
+    elif os.environ.get(_POLARS_ENV) != kept:
+        os.environ[_POLARS_ENV] = kept
     globals()[name] = value
     return value
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import anyio
 
@@ -69,7 +69,7 @@ async def open_run(
     provider: Provider | None = None,
     observer: Observer | None = None,
     prompts: str | Path | None = None,
-    stages: Iterable[Stage] = STAGES,
+    stages: Iterable[Stage] | str = STAGES,
     overrides: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
@@ -90,7 +90,7 @@ async def open_run(
         observer: called with every event.
         prompts: a JSONL, CSV or Parquet file with prompts, instead of the three sources; all its rows, or the
             first `generation.num_images` of `overrides`.
-        stages: which of `image` and `metadata` to do.
+        stages: which of `image` and `metadata` to do; a text such as `image,metadata` will do, too.
         overrides: dotted keys that win over the configuration.
         base_url, api_key: where and with what to ask; they win over the environment.
         redo: ask again for all that is `failed` or `refused`, for the images with these ids, or for what was written
@@ -104,7 +104,7 @@ async def open_run(
     Raises ConfigError, RunMismatch, RunLocked, SourceError, StoreError, LogDamaged.
     """
     settings = settings_.load(config, overrides=overrides or {})
-    wanted = tuple(stages)
+    wanted: tuple[Any, ...] = tuple(stages.split(",")) if isinstance(stages, str) else tuple(stages)
     if not wanted or any(stage not in STAGES for stage in wanted):
         raise ConfigError(f"stages is {', '.join(map(str, wanted)) or 'empty'}; choose from image, metadata")
     resolved = settings.config
@@ -241,12 +241,35 @@ async def open_run(
             raise
 
 
+class RunOptions(TypedDict, total=False):
+    """The options of `open_run`, which explains them."""
+
+    provider: Provider | None
+    observer: Observer | None
+    prompts: str | Path | None
+    stages: Iterable[Stage] | str
+    overrides: Mapping[str, Any] | None
+    base_url: str | None
+    api_key: str | None
+    redo: str | Collection[str] | None
+    wait_for_day: bool
+    share: float
+    lease: str | Path | None
+    wall: Wall
+    rng: random.Random | None
+    offload: Offload | None
+
+
 async def run(
     config: RunConfig | Mapping[str, Any] | str | Path | None = None,
     out: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Summary:
-    """Do a whole run and give its summary. Options as for `open_run`."""
+    """Do a whole run and give its summary: what came of it, what it cost, and why it stopped.
+
+    `options` are those of `open_run`: provider, observer, prompts, stages, overrides, base_url, api_key, redo …
+    Raises as `open_run` does; what the far side does is told in the summary (`stopped_by`, `message`, `exit_code`).
+    """
     async with open_run(out, config, **options) as the_run:
         return await the_run.wait()
 

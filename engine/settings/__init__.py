@@ -90,6 +90,11 @@ def load(
         name, path, base_dir, data = "configuration", None, Path.cwd(), source.model_dump(exclude_unset=True)
     elif isinstance(source, Mapping):
         name, path, base_dir, data = "configuration", None, Path.cwd(), dict(source)
+    elif source is not None and not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"config is {source!r:.80} ({type(source).__name__}); "
+            "give a RunConfig, a mapping, or the path of a YAML file"
+        )
     else:
         path = _chosen(source)
         name = _display(path) if path else "configuration"
