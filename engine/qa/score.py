@@ -117,8 +117,9 @@ def components(
 
 
 def actions(
-    flags: dict[str, int], *, directory: str, options: str = "", missing_images: int, failed: int, missing_texts: dict[str, int],
-    bias: dict[str, Any], targets: Sequence[dict[str, Any]] = (), given_up: int = 0, redo_max: int = 0,
+    flags: dict[str, int], *, directory: str, options: str = "", missing_images: int, failed: int,
+    missing_texts: dict[str, int], bias: dict[str, Any], targets: Sequence[dict[str, Any]] = (), given_up: int = 0,
+    redo_max: int = 0,
 ) -> tuple[Action, ...]:  # fmt: skip
     """Recommendations, most urgent first, each with the command that carries it out.
 
