@@ -34,6 +34,8 @@ PUBLISHED: dict[str, dict[str, float]] = {
 young up to 34, older from 55. A reference, not a target."""
 V_NOTABLE = 0.1
 WORD_COUNT_MIN = 10
+WORDS_IMAGES = 200_000
+"""Among so many images a word that goes with a group shows; more would only take longer."""
 TERMS_SHOWN = 12
 GROUPS = ("gender", "age_group", "area", "education_level", "occupation")
 DESCRIBED: dict[str, dict[str, str]] = {
@@ -220,29 +222,37 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (-r["stands"], -r["v"]))
 
 
-def _word_counts(tables: Tables, left: pl.Expr, right: pl.Expr) -> tuple[pl.DataFrame, int, int]:
-    asked = (
-        pl.scan_parquet(tables.prompts)
-        .filter(pl.col("status") == "ok")
-        .select("image_id", side=pl.when(left).then(pl.lit("left")).when(right).then(pl.lit("right")))
-        .filter(pl.col("side").is_not_null())
+def _word_counts(tables: Tables, sides: dict[str, pl.Expr]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """In how many images' captions each word is, by side, and how many images each side has.
+
+    Of more than `WORDS_IMAGES` images as many are drawn, by a hash of their ids.
+    """
+    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
+    images = asked.select(pl.len()).collect().item()
+    drawn = pl.lit(True) if images <= WORDS_IMAGES else pl.col("key") < int(2**64 * WORDS_IMAGES / images)
+    some = (
+        asked.select(
+            "image_id", key=pl.col("image_id").hash(0), **{n: side.fill_null(False) for n, side in sides.items()}
+        )
+        .filter(drawn & pl.any_horizontal(*sides))
+        .drop("key")
+        .collect(engine="streaming")
     )
     # Each word counts once for an image: one talkative caption is not evidence.
-    words = answered(tables, "caption").select(
-        "image_id", word=pl.col("caption").str.to_lowercase().str.extract_all(WORD).list.unique()
-    )
     counted = (
-        asked.join(words, on="image_id")
+        answered(tables, "caption")
+        .select("image_id", "caption")
+        .join(some.lazy(), on="image_id")
+        .select(*sides, word=pl.col("caption").str.to_lowercase().str.extract_all(WORD).list.unique())
         .explode("word")
         .filter(pl.col("word").str.len_chars() > 2)
         .group_by("word")
-        .agg(left=(pl.col("side") == "left").sum(), right=(pl.col("side") == "right").sum())
+        .agg(pl.col(*sides).sum())
         .filter(~pl.col("word").is_in(list(STOP_WORDS)))
         .collect(engine="streaming")
         .sort("word")
     )
-    sizes = dict(asked.group_by("side").len().collect().iter_rows())
-    return counted, int(sizes.get("left", 0)), int(sizes.get("right", 0))
+    return counted, {name: int(some[name].sum()) for name in sides}
 
 
 def stereotypes(tables: Tables) -> list[dict[str, Any]]:
@@ -255,9 +265,13 @@ def stereotypes(tables: Tables) -> list[dict[str, Any]]:
         ("age", ("young", "older"), (age == "young", age == "older")),
         ("area", ("urban", "rural"), (area == "urban", area == "rural")),
     ]
+    sides = {f"{dimension}:{i}": side for dimension, _, pair in contrasts for i, side in enumerate(pair)}
+    every, sizes = _word_counts(tables, sides)
     out: list[dict[str, Any]] = []
-    for dimension, (one, other), (left, right) in contrasts:
-        counted, n_left, n_right = _word_counts(tables, left, right)
+    for dimension, (one, other), _ in contrasts:
+        n_left, n_right = sizes[f"{dimension}:0"], sizes[f"{dimension}:1"]
+        counted = every.select("word", left=f"{dimension}:0", right=f"{dimension}:1")
+        counted = counted.filter(pl.col("left") + pl.col("right") > 0)
         # The words that name the groups are what was asked for, not what goes with it.
         naming = "|".join(DESCRIBED[dimension].values())
         counted = counted.filter(~pl.col("word").str.contains(naming))
@@ -340,7 +354,8 @@ def all_bias(tables: Tables, config: RunConfig) -> dict[str, Any]:
         "method": (
             "Requested people (prompts) against words in captions; nothing is inferred from pixels. Wilson 95 % "
             "intervals; ratios outside 0.8 to 1.25 flagged only when the whole interval is; Cramer's V bias-corrected; "
-            "log-odds with an informative Dirichlet prior; false discovery rate 5 % (Benjamini-Hochberg); "
+            f"log-odds with an informative Dirichlet prior over at most {WORDS_IMAGES:,} images; "
+            "false discovery rate 5 % (Benjamini-Hochberg); "
             f"nothing claimed under {N_MIN} images."
         ),
     }

@@ -25,6 +25,7 @@ from engine.qa.rows import TASKS, Labels, image_columns, image_line, metadata_co
 from schemas.record import check_line
 
 ROWS_PER_PART = 20_000
+ROWS_READ_AHEAD = 5_000
 Stage = Literal["image", "metadata"]
 ATTEMPT_COLUMNS = (
     "stage", "line", "image_id", "index", "status", "final", "attempt", "generated_at", "latency_s", "model",
@@ -109,7 +110,10 @@ def _write(frame: pl.DataFrame, name: str, rows: Path, attempts: Path) -> None:
         .with_columns(redone=pl.lit(0, pl.UInt32), newest_attempt="attempt")
         .drop("stage", *_ATTEMPTS_ONLY)
     )
-    wide.write_parquet(rows / name, compression="zstd", compression_level=1, statistics=False)
+    # Small row groups, because a streaming scan reads a number of them ahead, whatever they hold.
+    wide.write_parquet(
+        rows / name, compression="zstd", compression_level=1, statistics=False, row_group_size=ROWS_READ_AHEAD
+    )
 
 
 def write_empty(stage: Stage, categories: Sequence[str], rows: Path, attempts: Path) -> None:
