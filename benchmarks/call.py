@@ -1,4 +1,4 @@
-"""(d) The provider alone: `open_gemini` in a loop of workers; answers are dropped."""
+"""(d) The provider alone: `open_gemini` in a loop of workers; answers are dropped, nothing is written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+from asked import PROMPT, text_request
+
 from engine.providers.gemini import open_gemini
 from schemas.job import Request
 
-PROMPT = "A vigil at dusk on a square. " * 12
 PICTURE = Request(model="gemini-nano-banana-2.1", text=PROMPT, aspect_ratio="1:1", resolution="1K")
-TEXT = Request(model="gemini-3.1-flash-lite", text=PROMPT, answer_schema={"type": "object"})
 
 
 async def main() -> None:
-    url, count, warmup, _ = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    url, count, warmup, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     kind, concurrency, transport = sys.argv[5], int(sys.argv[6]), sys.argv[7]
-    request = TEXT if kind == "text" else PICTURE
+    out.mkdir(parents=True)  # noqa: ASYNC240
+    request = text_request(out) if kind == "text" else PICTURE
     async with open_gemini(api_key="bench", base_url=url, transport=transport) as provider:  # type: ignore[arg-type]
 
         async def calls(total: int) -> None:

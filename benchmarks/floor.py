@@ -2,6 +2,11 @@
 
 Receives the answer into one buffer, finds and decodes the base64, checks the picture's structure,
 hashes it, writes it by temporary file, fsync and rename, and appends a line. No errors are handled.
+For `text` it sends the metadata stage's question, with the picture read from disk, and syncs the line.
+
+A last argument changes the writes: `direct` puts large pictures past the page cache, as groundswell does;
+`durable` does so, too, and promises what groundswell does: a synced line before the call, a synced folder, a
+synced line after it, each on its own, where groundswell shares syncs among those that wait.
 """
 
 from __future__ import annotations
@@ -17,12 +22,15 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import pybase64
+from asked import PROMPT, text_request
 
-REQUEST = {"contents": [{"role": "user", "parts": [{"text": "A vigil at dusk on a square. " * 12}]}]}
+from engine.store.direct import write_direct
+
 BUFFER = bytearray(8 << 20)
 
 
@@ -67,9 +75,26 @@ def receive(connection: socket.socket) -> memoryview:
     return memoryview(b"".join(pieces))
 
 
+def question(kind: str, text: Any) -> dict[str, Any]:
+    """The body of one request."""
+    if kind != "text":
+        return {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
+    picture = pybase64.b64encode(Path(text.references[0].path).read_bytes()).decode()
+    parts = [{"text": text.text}, {"inlineData": {"mimeType": "image/png", "data": picture}}]
+    return {
+        "contents": [{"role": "user", "parts": parts}],
+        "systemInstruction": {"parts": [{"text": text.system}]},
+        "generationConfig": {
+            "responseMimeType": "application/json",
+            "responseJsonSchema": text.answer_schema,
+            "maxOutputTokens": text.output_tokens_max,
+        },
+    }
+
+
 def main() -> None:
     url, count, warmup, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    kind = sys.argv[5]
+    kind, writes = sys.argv[5], (sys.argv[6] if len(sys.argv) > 6 else "")
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port))
     if address.scheme == "https":
@@ -78,16 +103,20 @@ def main() -> None:
     folder = out / "images"
     folder.mkdir(parents=True)
     model = "gemini-3.1-flash-lite" if kind == "text" else "gemini-nano-banana-2.1"
+    text = text_request(out) if kind == "text" else None
     with (out / "log.jsonl").open("ab", buffering=0) as log:
         started = cpu = 0.0
         for n in range(warmup + count):
             if n == warmup:
                 started, cpu = time.perf_counter(), time.process_time()
-            payload = orjson.dumps(REQUEST)
+            if writes == "durable":
+                log.write(orjson.dumps({"n": n, "status": "start"}) + b"\n")
+                os.fdatasync(log.fileno())
+            payload = orjson.dumps(question(kind, text))
             head = f"POST /v1beta/models/{model}:generateContent HTTP/1.1\r\nContent-Length: {len(payload)}\r\n\r\n"
             connection.sendall(head.encode() + payload)
             body = receive(connection)
-            line: dict[str, object] = {"n": n, "prompt": "A vigil at dusk on a square. " * 12}
+            line: dict[str, object] = {"n": n, "prompt": PROMPT}
             if kind == "text":
                 line |= orjson.loads(orjson.loads(body)["candidates"][0]["content"]["parts"][0]["text"])
             else:
@@ -100,11 +129,18 @@ def main() -> None:
                 line["sha256"] = hashlib.sha256(data).hexdigest()
                 temporary, final = folder / f".{n}.tmp", folder / f"{n}.img"
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                os.write(handle, data)
+                if not (writes and write_direct(handle, data)):
+                    os.write(handle, data)
                 os.fsync(handle)
                 os.close(handle)
                 temporary.rename(final)
+            if writes == "durable" and kind != "text":
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                os.fsync(handle)
+                os.close(handle)
             log.write(orjson.dumps(line) + b"\n")
+            if writes == "durable" or kind == "text":
+                os.fdatasync(log.fileno())
         spent, took = time.process_time() - cpu, time.perf_counter() - started
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"cpu_ms": 1000 * spent / count, "per_s": count / took, "rss_mb": rss}))

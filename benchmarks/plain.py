@@ -1,18 +1,22 @@
-"""(b) The plain script: google-genai with its defaults, a semaphore, `open().write()`. As users write it today."""
+"""(b) The plain script: google-genai with its defaults, a semaphore, `open().write()`. As users write it today.
+
+For `text` it asks what the metadata stage asks, reads the picture for each call and sends it along, and appends
+a synced line for each answer, as the other arms do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 
+from asked import PROMPT, text_request
 from google import genai
 from google.genai import types
-
-PROMPT = "A vigil at dusk on a square. " * 12
 
 
 async def main() -> None:
@@ -22,16 +26,27 @@ async def main() -> None:
     client = genai.Client(api_key="bench", http_options=types.HttpOptions(base_url=url))
     gate = asyncio.Semaphore(concurrency)
     records = []
+    asked = text_request(out) if kind == "text" else None
+    log = open(out / "metadata.jsonl", "a") if kind == "text" else None  # noqa: ASYNC230
 
     async def one(n: int) -> None:
         async with gate:
-            if kind == "text":
+            if asked is not None and log is not None:
+                with open(asked.references[0].path, "rb") as file:  # noqa: ASYNC230
+                    picture = types.Part.from_bytes(data=file.read(), mime_type="image/png")
                 response = await client.aio.models.generate_content(
                     model="gemini-3.1-flash-lite",
-                    contents=PROMPT,
-                    config=types.GenerateContentConfig(response_mime_type="application/json"),
+                    contents=[asked.text, picture],
+                    config=types.GenerateContentConfig(
+                        system_instruction=asked.system,
+                        response_mime_type="application/json",
+                        response_json_schema=asked.answer_schema,
+                        max_output_tokens=asked.output_tokens_max,
+                    ),
                 )
-                records.append({"n": n, "prompt": PROMPT, **json.loads(response.text or "{}")})
+                log.write(json.dumps({"n": n, "prompt": PROMPT, **json.loads(response.text or "{}")}) + "\n")
+                log.flush()
+                os.fdatasync(log.fileno())
                 return
             response = await client.aio.models.generate_content(
                 model="gemini-nano-banana-2.1",

@@ -39,6 +39,8 @@ ARMS: dict[str, list[str]] = {
     "d provider, fast": ["call.py", "{kind}", "{concurrency}", "fast"],
     "e provider, sdk": ["call.py", "{kind}", "{concurrency}", "sdk"],
     "f groundswell, before": ["whole.py", "{kind}", "{concurrency}"],
+    "g floor, direct writes": ["floor.py", "{kind}", "direct"],
+    "h floor, as durable": ["floor.py", "{kind}", "durable"],
 }
 
 
@@ -78,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="png,jpeg,text")
     parser.add_argument("--wires", default="plain", help=f"of {', '.join(WIRES)}")
-    parser.add_argument("--arms", default="abcde", help="first letters")
+    parser.add_argument("--arms", default="abcdegh", help="first letters")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of items per run")
@@ -96,7 +98,7 @@ def main() -> None:
             with server(kind, WIRES[wire]) as far, tempfile.TemporaryDirectory(dir=options.dir) as folder:
                 for n in range(options.runs):
                     for arm in arms if n % 2 == 0 else arms[::-1]:
-                        if arm[0] == "a" and "gzip" in wire:
+                        if (arm[0] in "agh" and "gzip" in wire) or (arm[0] == "g" and kind != "png"):
                             continue
                         out = Path(folder) / f"{n}{arm[0]}"
                         sizes = {"count": count, "concurrency": options.concurrency}

@@ -1,7 +1,8 @@
 """(c) groundswell, the whole engine: sources, admission, calls, checks, hashes, fsync, both logs.
 
-For `text` the images are made first, unmeasured and tiny; then their metadata is asked for, with the
-picture read from disk and sent along, which the other arms do not do.
+For `text` the images are made first, unmeasured and tiny; then their metadata is asked for. Each answer is
+checked against its schema, each call has a synced line before it and one after it; the other arms ask the same
+and sync one line.
 """
 
 from __future__ import annotations
