@@ -1,6 +1,6 @@
 """Kills real runs again and again and looks at what is left.
 
-    python benchmarks/crash.py [--kills 200] [--images 400] [--seed 1] [--plant log-first]
+    python benchmarks/crash.py [--kills 200] [--images 400] [--seed 1] [--power] [--plant log-first|no-sync]
 
 Each session is a process of its own against the loopback simulator, over real HTTP, and dies by SIGKILL: at a random
 moment, or before or after the nth operation of one kind on the disk (create, write, sync, rename, sync_dir).
@@ -12,24 +12,33 @@ Between sessions a log's tail is torn, zero-filled or followed by garbage, or a 
 - calls in doubt are at most those that were in flight;
 
 and at the end: one more session finishes the run, the next makes no call, `verify` finds nothing, and calls
-paid twice are at most those in flight at the kills plus what tearing tails took away. `--plant` puts a bug into
-the sessions, to see that the harness notices: `log-first` acknowledges pictures without writing them.
-Exits 1 with the first broken promise.
+paid twice are at most those in flight at the kills plus what tearing tails took away.
+
+With `--power` (needs root) the run lies on an ext4 of its own, which is cut off from its device without a flush at
+each kill and mounted again: what was not synced is gone. Sessions note elsewhere which lines were acknowledged; each
+must be there afterwards, and every start must succeed without a repair.
+
+`--plant` puts a bug into the sessions, to see that the harness notices: `log-first` acknowledges pictures without
+writing them, `no-sync` acknowledges log lines without syncing them. Exits 1 with the first broken promise.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +49,7 @@ SESSION = """
 import os, signal, sys, threading, anyio
 import engine
 from engine.store.fs import Disk
-url, out, images, operation, nth, when, plant = sys.argv[1:8]
+url, out, images, operation, nth, when, plant, notes = sys.argv[1:9]
 left, lock = [int(nth)], threading.Lock()
 
 def deadly(original):
@@ -63,6 +72,17 @@ if plant == "log-first":
         if target.parent.parent.name != "images":
             os.rename(source, target)
     Disk.rename = rename
+if plant == "no-sync":
+    Disk.sync = lambda self, fd: None
+if notes != "none":
+    from engine.store.log import LogWriter
+    append, told = LogWriter.append, os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    async def noted(self, record):
+        await append(self, record)
+        os.write(told, f"{self.path.name} {record.job} {record.attempt} {record.status}\\n".encode())
+
+    LogWriter.append = noted
 config = {"generation": {"num_images": int(images)}, "rate_limiting": {"max_in_flight": IN_FLIGHT},
           "metadata": {"num_comments_per_image": 1}}
 summary = anyio.run(lambda: engine.run(config, out, base_url=url, api_key="k"))
@@ -150,12 +170,66 @@ def tamper(out: Path, rng: random.Random) -> tuple[str, int]:
     return how, max(0, before - path.read_bytes().count(b"\n"))
 
 
+class Volume:
+    """An ext4 of its own, on a file, whose power can be cut."""
+
+    SHUTDOWN, WITHOUT_FLUSH = 0x8004587D, struct.pack("I", 2)
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.image = folder / "volume", folder / "volume.img"
+        self.path.mkdir()
+        with self.image.open("wb") as file:
+            file.truncate(600 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-J", "size=4", str(self.image)], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.path)], check=True)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", str(self.path)], check=True)
+
+    def cut(self) -> None:
+        """Nothing more reaches the medium, and what was not synced never did."""
+        fd = os.open(self.path, os.O_RDONLY)
+        fcntl.ioctl(fd, self.SHUTDOWN, self.WITHOUT_FLUSH)
+        os.close(fd)
+
+
+@contextmanager
+def a_place(folder: Path, power: bool) -> Iterator[tuple[Path, Volume | None]]:
+    """Where the run lies."""
+    if not power:
+        yield folder, None
+        return
+    volume = Volume(folder)
+    try:
+        yield volume.path, volume
+    finally:
+        volume.unmount()
+
+
+def check_acknowledged(out: Path, notes: Path) -> int:
+    """Every line that a session was told is written must be there; gives their number."""
+    there = {
+        f"{name} {line['job']} {line['attempt']} {line['status']}"
+        for name in ("attempts.jsonl", "images.jsonl", "metadata.jsonl")
+        for line in lines(out / "log" / name)
+    }
+    told = notes.read_text().splitlines() if notes.exists() else []
+    for each in told:
+        if each not in there:
+            raise BrokenPromise(f"acknowledged and gone: {each}")
+    return len(told)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--plant", choices=["log-first"], default="")
+    parser.add_argument("--plant", choices=["log-first", "no-sync"], default="")
+    parser.add_argument("--power", action="store_true", help="cut the power at each kill (needs root)")
     args = parser.parse_args()
     from engine.simulator import Simulator
 
@@ -164,11 +238,14 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="groundswell-crash-") as folder,
         Simulator.in_thread(picture="tiny", latency=0.04) as simulator,
+        a_place(Path(folder), args.power) as (place, volume),
     ):
-        out = Path(folder) / "run"
+        out = place / "run"
+        notes = Path(folder) / "notes"
 
         def session(operation: str = "none", nth: int = 1, when: str = "before") -> subprocess.Popen[str]:
             words = [simulator.base_url, out, args.images, operation, nth, when, args.plant or "none"]
+            words.append(notes if args.power else "none")
             return subprocess.Popen(
                 [sys.executable, "-c", SESSION, *map(str, words)],
                 stdout=subprocess.PIPE,
@@ -198,6 +275,10 @@ def main() -> int:
                     told[f"killed {when} {operation}"] += 1
                 _, err = process.communicate(timeout=60)
                 kills += 1
+                if volume is not None:  # not earlier: a sync in the instant of the cut may lie, as no real disk does
+                    volume.cut()
+                    volume.unmount()
+                    volume.mount()
                 if process.returncode not in (0, -signal.SIGKILL):
                     raise BrokenPromise(f"a session ended with {process.returncode}: {err[-600:]}")
                 if process.returncode == 0:
@@ -207,6 +288,9 @@ def main() -> int:
                 doubts = check(out)
                 if doubts > max(2 * IN_FLIGHT, doubtful):
                     raise BrokenPromise(f"{doubts} calls in doubt with {2 * IN_FLIGHT} in flight, {doubtful} before")
+                if volume is not None:
+                    told["lines acknowledged"] = check_acknowledged(out, notes)
+                    continue
                 how, gone = tamper(out, rng)
                 lost += gone
                 told[f"tail: {how}"] += how != "nothing"
