@@ -206,6 +206,19 @@ class RateLimiting(Limits):
     )
 
 
+NEWS_THEMES = (
+    "political_unrest",
+    "protests",
+    "elections",
+    "civil_society",
+    "government_response",
+    "economic_conditions",
+    "social_movements",
+    "gender_violence",
+)
+"""Themes of news, as the original names them; the last one was configured there but had no item."""
+
+
 class Atropia(Section):
     """Fictional news."""
 

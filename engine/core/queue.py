@@ -93,15 +93,5 @@ class WorkQueue(Generic[T]):
             moments.append(max(self._retries[0][0], self._affordable(now)))
         return max(now, min(moments)) if moments else None
 
-    def drain(self) -> list[T]:
-        """Take everything out, for a run that stops."""
-        waiting = sorted([*self._turned_away, *self._retries], key=lambda entry: entry[:2])
-        items = [*self._returned, *(item for _, _, item in waiting), *self._fresh]
-        self._returned.clear()
-        self._turned_away.clear()
-        self._retries.clear()
-        self._fresh.clear()
-        return items
-
     def _affordable(self, now: float) -> float:
         return now if self.budget is None else self.budget.earliest(now)

@@ -40,7 +40,6 @@ __all__ = [
     "wilson",
 ]
 
-Judgement = Literal["accept", "reject", "unsure"]
 Drawn = Literal["sample", "flagged", "filter", "all"]
 Grade = Literal["good", "fair", "poor"]
 Question = Literal["quality", "relevance", "caption", "labels", "comments"]

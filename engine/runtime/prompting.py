@@ -81,6 +81,6 @@ def choose_prompts(
     """
     config = settings.config
     if path is not None:
-        return FilePrompts(open_promptfile(Path(path), config, run_date), at_most)
+        return FilePrompts(open_promptfile(Path(path), run_date), at_most)
     loaded = sources.load(config, settings.base_dir, cache_dir=run.root / "references")
     return PlannedPrompts(build_plan(config, loaded, run_date), config.generation.num_images)

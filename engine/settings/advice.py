@@ -8,20 +8,8 @@ from datetime import date
 from typing import Any
 
 from engine.settings import keys
-from schemas.config import DEMOGRAPHICS, RunConfig
+from schemas.config import DEMOGRAPHICS, NEWS_THEMES, RunConfig
 from schemas.models import IMAGE_MODELS, MODELS, TEXT_MODELS
-
-FOCUS_THEMES = (
-    "political_unrest",
-    "protests",
-    "elections",
-    "civil_society",
-    "government_response",
-    "economic_conditions",
-    "social_movements",
-    "gender_violence",
-)
-"""The news themes of the original workshop pipeline."""
 
 
 def advise(config: RunConfig, data: Mapping[str, Any], today: date) -> list[str]:
@@ -88,8 +76,8 @@ def _vocabulary(config: RunConfig) -> list[str]:
             "source_data.worldbank.demographic_categories is empty, so prompts.include_demographics has nothing to say"
         )
     for name in config.source_data.atropia.focus_themes:
-        close = difflib.get_close_matches(name, FOCUS_THEMES, n=1, cutoff=0.8)
-        if name not in FOCUS_THEMES and close:
+        close = difflib.get_close_matches(name, NEWS_THEMES, n=1, cutoff=0.8)
+        if name not in NEWS_THEMES and close:
             found.append(f"source_data.atropia.focus_themes: {name!r} is unusual; did you mean {close[0]}?")
     for key, entries in (
         ("prompts.themes", config.prompts.themes),

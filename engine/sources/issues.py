@@ -187,18 +187,6 @@ ISSUES: Final = (
     ),
 )
 
-THEMES: Final = (
-    "political_unrest",
-    "protests",
-    "elections",
-    "civil_society",
-    "government_response",
-    "economic_conditions",
-    "social_movements",
-    "gender_violence",
-)
-"""Themes of news, as the original names them; the last one was configured there but had no item."""
-
 _WHAT: Final = r"(?P<what>[a-z][\w' -]{3,60}?)"
 _ENDS: Final = r"(?=\s+(?:garnering|drawing|getting|pushes|in|at|after|with|and has)\b|[.,;!?]|$)"
 _ABOUT: Final = re.compile(

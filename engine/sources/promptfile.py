@@ -1,6 +1,6 @@
 """A prompt file as a source: any image set from JSONL, CSV or Parquet, checked whole, then streamed.
 
-Opening reads the file once and keeps only counts, digests and a mark every thousand rows, so that a
+Opening reads the file once and keeps only counts, hashes of ids and a mark every thousand rows, so that a
 file of ten million rows is opened in a few hundred megabytes and can be entered anywhere.
 """
 
@@ -24,7 +24,6 @@ from engine.errors import SourceError
 from engine.sources.files import clean, existing
 from engine.sources.pictures import SUFFIXES, inside
 from engine.sources.rows import Mark, Row, reader_of, unit_of
-from schemas.config import RunConfig
 from schemas.prompt import IMAGE_ID_PATTERN, Prompt, Reference
 
 PROMPT_CHARS_MAX: Final = 32_000
@@ -47,11 +46,9 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 class PromptFile:
     """A checked prompt file. `count` rows; `prompts(start)` streams them from index `start` on."""
 
-    def __init__(self, path: Path, run_date: str, count: int, marks: list[Mark], fingerprint: str) -> None:
+    def __init__(self, path: Path, run_date: str, count: int, marks: list[Mark]) -> None:
         self.path = path
         self.count = count
-        self.fingerprint = fingerprint
-        """32 hex digits over what all rows ask."""
         self._run_date = run_date
         self._marks = marks
         self._state = _state(path)
@@ -77,33 +74,19 @@ class PromptFile:
                 break
         self._assert_unchanged()
 
-    def fingerprint_of_first(self, rows: int) -> str:
-        """The fingerprint the file had with only its first `rows` rows; tells appending from changing."""
-        hashed = hashlib.blake2b(digest_size=16)
-        for index, row in enumerate(reader_of(self.path)(self.path, Mark()), 1):
-            if index > rows:
-                break
-            hashed.update(_asked(row.values))
-        return hashed.hexdigest()
-
     def _assert_unchanged(self) -> None:
         if _state(self.path) != self._state:
             raise SourceError(f"{self.path} changed while it was being read; run the same command again")
 
 
-def open_promptfile(path: Path, config: RunConfig, run_date: str) -> PromptFile:
-    """Checks a prompt file whole and answers how to stream it. Raises SourceError with up to 20 problems.
-
-    The configuration takes no part yet: a file says itself what is asked.
-    """
-    del config
+def open_promptfile(path: Path, run_date: str) -> PromptFile:
+    """Checks a prompt file whole and answers how to stream it. Raises SourceError with up to 20 problems."""
     path = existing(path, "--prompts", instead="")
     if path.is_dir():
         raise SourceError(f"--prompts: {path} is a folder; give a .jsonl, .csv or .parquet file")
     problems: list[str] = []
     marks: list[Mark] = []
     ids = _Ids(run_date)
-    hashed = hashlib.blake2b(digest_size=16)
     count, place = 0, Mark()
     missing = 0
     for row in reader_of(path)(path, place):
@@ -119,8 +102,6 @@ def open_promptfile(path: Path, config: RunConfig, run_date: str) -> PromptFile:
                 problems.append(f"{path}: the first {PROBLEMS_MAX} problems are shown; the rest was not read")
                 break
         ids.add(_id(row.values))
-        if not problems:
-            hashed.update(_asked(row.values))
         if count > _ROWS_MAX:
             raise SourceError(f"{path} has more than {_ROWS_MAX:,} rows; split the file")
     if count == 0:
@@ -131,7 +112,7 @@ def open_promptfile(path: Path, config: RunConfig, run_date: str) -> PromptFile:
         problems = _repeats(path, run_date)
     if problems:
         raise SourceError("\n".join(problems))
-    return PromptFile(path, run_date, count, marks, hashed.hexdigest())
+    return PromptFile(path, run_date, count, marks)
 
 
 class _Ids:
@@ -322,11 +303,6 @@ def _plain(value: Any) -> Any:
             return [_plain(v) for v in value]
         case _:
             return value
-
-
-def _asked(values: Mapping[str, Any]) -> bytes:
-    """What a row asks, as bytes that only change with it."""
-    return orjson.dumps(dict(values), option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _located(path: Path, row: Row, problem: str) -> str:

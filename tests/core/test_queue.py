@@ -85,5 +85,10 @@ def test_nothing_is_lost_or_doubled(steps: list[tuple[str, float]]) -> None:
             case _:
                 queue.requeue(count, now + amount)
         assert len(queue) == count - len(out)
-    assert sorted([*out, *queue.drain()]) == list(range(1, count + 1))
+    while (moment := queue.next_moment(now)) is not None:
+        now = moment
+        item = queue.pop(now)
+        assert item is not None, "there was to be something at that moment"
+        out.append(item)
+    assert sorted(out) == list(range(1, count + 1))
     assert len(queue) == 0

@@ -16,7 +16,6 @@ from PIL import Image
 
 from engine.errors import SourceError
 from engine.sources.promptfile import PROBLEMS_MAX, PromptFile, open_promptfile, spoken
-from schemas.config import RunConfig
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "A red door", "id": "door-1", "style": "plain", "mood": "calm"},
@@ -26,7 +25,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def opened(path: Path) -> PromptFile:
-    return open_promptfile(path, RunConfig(), "20260121")
+    return open_promptfile(path, "20260121")
 
 
 def written(folder: Path, rows: list[dict[str, Any]], suffix: str) -> Path:
@@ -191,18 +190,6 @@ def test_what_is_too_large_is_refused(tmp_path: Path) -> None:
     assert "longer than" in problems(path)[0]
     path.write_text('{"prompt": "x", "deep": ' + "[" * 400 + "]" * 400 + "}\n")
     assert "line 1" in problems(path)[0]
-
-
-def test_appending_rows_is_told_from_changing_them(tmp_path: Path) -> None:
-    path = written(tmp_path, ROWS, ".jsonl")
-    before = opened(path)
-    with path.open("a") as file:
-        file.write('{"prompt": "one more"}\n')
-    after = opened(path)
-    assert after.fingerprint != before.fingerprint
-    assert after.fingerprint_of_first(before.count) == before.fingerprint
-    path.write_text(path.read_text().replace("red", "green"))
-    assert opened(path).fingerprint_of_first(before.count) != before.fingerprint
 
 
 def test_a_file_that_changes_while_it_is_read_stops_the_stream(tmp_path: Path) -> None:
