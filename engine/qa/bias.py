@@ -150,7 +150,8 @@ def representation(seen: pl.DataFrame) -> list[dict[str, Any]]:
         gap = total_variation(shares, target) if n else 0.0
         odd = [r for r in rows if r["outside"]]
         sentence = (
-            f"Captions mention these groups only {n} times: too few to compare with what was asked."
+            f"Captions mention these groups {f'only {n} times' if n else 'nowhere'}: too few to compare with what was "
+            "asked."
             if n < N_MIN
             else f"Of {n:,} mentions in captions, "
             + ", ".join(

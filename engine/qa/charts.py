@@ -29,11 +29,11 @@ def percent(share: float | None, digits: int | None = None) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def ring(score: float, label: str) -> Safe:
-    """The score as a ring with the number inside."""
+def ring(score: float, label: str, *, sound: bool = True) -> Safe:
+    """The score as a ring with the number inside; not green while something critical is open (`sound` false)."""
     radius = 52.0
     around = 2 * math.pi * radius
-    level = "good" if score >= 90 else "fair" if score >= 70 else "poor"
+    level = "good" if score >= 90 and sound else "fair" if score >= 70 else "poor"
     return tag(
         "svg",
         tag("circle", cx=60, cy=60, r=radius, cls="ring-track"),
@@ -85,7 +85,7 @@ def histogram(bins: Sequence[Sequence[float]], unit: str, title: str) -> Safe:
     first, last = bins[0][0], bins[-1][0]
     return tag(
         "figure",
-        tag("figcaption", title),
+        tag("figcaption", f"{title} (the highest bar is {number(top)})"),
         tag(
             "svg", *columns, tag("line", x1=0, y1=60, x2=100, y2=60, cls="axis"),
             cls="histogram", viewBox="0 0 100 61", preserveAspectRatio="none", role="img",
@@ -138,6 +138,8 @@ def intervals(rows: Sequence[tuple[str, float, float, float, float | None, str]]
         marks.append(_dot(at(share), "told"))
         plot = tag("svg", *marks, cls="interval", viewBox="0 0 100 12", preserveAspectRatio="none", aria_hidden="true")
         items.append(tag("li", tag("span", name, cls="name", title=name), plot, tag("span", shown, cls="value")))
+    scale = tag("span", tag("span", "0"), tag("span", percent(top, 0)), cls="axis-text")
+    items.append(tag("li", tag("span"), scale, tag("span"), cls="scale", aria_hidden="true"))
     return tag("ul", *items, cls="bars intervals")
 
 

@@ -18,7 +18,7 @@ from engine.qa.page_data import (
     texts_section,
 )
 from engine.qa.page_pictures import duplicates_section, pairs_section, worst_section
-from engine.qa.report import Findings
+from engine.qa.report import Findings, why_not_better
 from engine.qa.thumbs import Album
 
 _VERDICTS = {
@@ -78,6 +78,9 @@ def render(report: QAReport, findings: Findings, *, seed: int = 0) -> bytes:
 
 def _header(report: QAReport) -> Safe:
     quality = str(report.summary["dataset_quality"])
+    s = report.summary
+    complete = all(s[f"{name}_complete"] for name in ("captions", "labels", "comments"))
+    why = why_not_better(quality, s["validation_rate"], s["duplicates_found"], complete)
     critical = f" {report.critical:,} critical findings remain." if report.critical else " No critical findings."
     return tag(
         "header",
@@ -86,8 +89,9 @@ def _header(report: QAReport) -> Safe:
             tag("p", f"Quality report · run {report.run['run_id']} · {report.validation_timestamp}", cls="kicker"),
             tag("h1", quality),
             tag("p", _VERDICTS.get(quality, "") + critical, cls="lead"),
+            tag("p", why, cls="small quiet") if why else None,
         ),
-        ring(report.score, f"Score {report.score:.0f} of 100"),
+        ring(report.score, f"Score {report.score:.0f} of 100", sound=not report.critical),
     )
 
 

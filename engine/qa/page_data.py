@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from engine.qa.charts import bars, curve, histogram, intervals, legend, number, percent
-from engine.qa.markup import Safe, join, tag
+from engine.qa.markup import Safe, join, shorten, tag
 from engine.qa.model import QAReport
 from engine.qa.money import money_part
 
 WORDS_SHOWN = 40
 VALUES_SHOWN = 12
+LABEL_CHARS = 40
+_ENDED = {"retry": ", tried again", "failed": ", given up"}
 ASSOCIATIONS_SHOWN = 8
 
 
@@ -28,15 +30,20 @@ def labels_section(report: QAReport) -> Safe | None:
             continue
         shown = c["values"][:VALUES_SHOWN]
         others = c["n"] - sum(n for _, n in shown)
-        rows = [(str(v), float(n), f"{percent(n / c['n'])}") for v, n in shown]
+        rows = [(_shown(v, c), float(n), f"{percent(n / c['n'])}") for v, n in shown]
         if others > 0:
             rows.append((f"{c['distinct'] - len(shown):,} others", float(others), percent(others / c["n"])))
-        even = f"balance {c['balance']:.2f}" if c["balance"] is not None else f"{c['distinct']:,} values"
+        values = "1 value" if c["distinct"] == 1 else f"{c['distinct']:,} values"
+        even = f"balance {c['balance']:.2f}" if c["balance"] is not None else values
         note = f"{number(c['n'])} labels · {even} · {c['effective_classes']:g} effective classes"
         few = tag("p", wanted[name]["sentence"], cls="say") if name in wanted else None
         cards.append(tag("div", tag("h3", name), tag("p", note, cls="small quiet"), bars(rows), few, cls="card"))
     parts: list[Safe | None] = [
-        tag("p", "Balance is entropy over its maximum: 1 where all values of the vocabulary are equally frequent."),
+        tag(
+            "p",
+            "Balance is 1 where all values of the vocabulary are equally frequent, 0 where there is only one. So many "
+            "effective classes, all equally frequent, would be as varied.",
+        ),
         tag("div", *cards, cls="cards"),
     ]
     reference = report.statistics["reference"]
@@ -84,6 +91,11 @@ def labels_section(report: QAReport) -> Safe | None:
             tag("div", intervals(rows), cls="card"),
         ]
     return join(*parts)
+
+
+def _shown(value: object, category: dict[str, Any]) -> str:
+    """A label for reading: values of a vocabulary as they are spelled, free words with spaces, neither too long."""
+    return str(value) if category["vocabulary"] else shorten(str(value).replace("_", " "), LABEL_CHARS)
 
 
 def _beside_target(mix: dict[str, Any]) -> Safe:
@@ -167,7 +179,11 @@ def bias_section(report: QAReport) -> Safe | None:
     bias = report.bias
     if not bias["images_with_caption"] and not bias["refusals"]:
         return None
-    parts: list[Safe] = [tag("p", bias["method"])]
+    parts: list[Safe] = [
+        tag("p", "Who prompts ask for, beside who captions say is there. Nobody is judged by looks. The bar around a "
+                 "share is what chance allows: in a much larger set the share would lie in it 19 times out of 20."),
+        tag("details", tag("summary", "How these numbers are made"), tag("p", bias["method"], cls="small quiet")),
+    ]  # fmt: skip
     plots: list[Safe] = []
     for row in bias["representation"]:
         if not row["enough"]:
@@ -261,7 +277,7 @@ def cost_section(report: QAReport) -> Safe | None:
             "tr", tag("td", r["stage"]), tag("td", r["model"]),
             *[tag("td", number(r[k]), cls="num") for k in ("calls", "ok", "refused", "failed", "retried")],
             tag("td", f"${r['cost_usd']:,.2f}", cls="num"),
-            *[tag("td", f"{r[k]:.1f} s" if r[k] is not None else "–", cls="num") for k in ("p50", "p95")],
+            *[tag("td", _seconds(r[k]), cls="num") for k in ("p50", "p95")],
         )
         for r in rows
     ]  # fmt: skip
@@ -281,11 +297,19 @@ def cost_section(report: QAReport) -> Safe | None:
             cards.append(tag("div", tag("h3", title), intervals(plotted), cls="card"))
     trouble = report.statistics["errors"]
     if trouble:
-        top = [(f"{e['stage']}: {e['error']}", float(e["count"]), number(e["count"])) for e in trouble[:VALUES_SHOWN]]
+        top = [
+            (f"{e['stage']}: {e['error'].replace('_', ' ')}{_ENDED.get(e['status'], '')}", float(e["count"]),
+             number(e["count"]))
+            for e in trouble[:VALUES_SHOWN]
+        ]  # fmt: skip
         cards.append(tag("div", tag("h3", "What went wrong"), bars(top, cls="faint"), cls="card"))
     if cards:
         parts.append(tag("div", *cards, cls="cards"))
     return join(*parts)
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
 def method_section(report: QAReport) -> Safe:
@@ -299,8 +323,8 @@ def method_section(report: QAReport) -> Safe:
         "taste: a picture may be dark on purpose.",
         "Hashes are imagehash's pHash (JPEG decoded at reduced scale); copies are confirmed by correlating thumbnails "
         "after alignment.",
-        "Contradictions, placeholders and language are seen by simple rules for English; they miss much and "
-        "claim little.",
+        "Contradictions and placeholders are seen by simple rules for English, language by script and small words; "
+        "they miss much and claim little.",
         "Representation speaks of words in captions, which a model wrote; it is not a measurement of people "
         "in pictures.",
         "The grade is the original pipeline's, from validation rate, duplicates and completeness; the score is ours.",

@@ -79,13 +79,14 @@ def duplicates_section(report: QAReport, f: Findings, album: Album) -> Safe:
         f"have hashes at least {method['threshold_percent']:g} % alike, {number(kinds['edited'])} are edited copies "
         "(re-toned, cropped, turned, mirrored).",
     )
+    blank = method["blank_set_aside"]
+    set_aside = f"{number(blank)} blank image{' was' if blank == 1 else 's were'} set aside." if blank else ""
     how = tag(
         "p",
         f"Every pair of 64-bit hashes up to {method['search_distance']} bits apart was looked at, variants up to "
-        f"{method['variant_distance']}; chance alone would give about "
-        f"{_few(method['expected_chance_pairs'])} such pairs, {_few(method['expected_chance_pairs_at_threshold'])} at "
-        f"the threshold. {number(method['candidates'])} candidates were compared as aligned thumbnails, "
-        f"{number(method['confirmed'])} confirmed. {number(method['blank_set_aside'])} blank images were set aside.",
+        f"{method['variant_distance']}. Such pairs by chance alone: {_few(method['expected_chance_pairs'])}, at the "
+        f"threshold {_few(method['expected_chance_pairs_at_threshold'])}. {number(method['candidates'])} candidates "
+        f"were compared as aligned thumbnails, {number(method['confirmed'])} confirmed. {set_aside}",
         cls="small quiet",
     )
     rows = _some_clusters(f.duplicates.clusters, f.duplicates.pairs).join(
@@ -133,7 +134,7 @@ def _some_clusters(clusters: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _few(expected: float) -> str:
-    return f"{expected:,.0f}" if expected >= 10 else f"{expected:.1f}" if expected >= 0.05 else "no"
+    return f"about {expected:,.0f}" if expected >= 10 else f"about {expected:.1f}" if expected >= 0.05 else "none"
 
 
 def _relation(image_id: str, kept: str, pairs: list[dict[str, Any]]) -> Safe:

@@ -11,12 +11,13 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
+from engine.qa.actions import actions
 from engine.qa.duplicates import Duplicates
 from engine.qa.judge import Thresholds, flag_counts
 from engine.qa.languages import not_applied
 from engine.qa.look import LOOK
 from engine.qa.model import FLAGS, INTEGRITY, QAReport
-from engine.qa.score import actions, components, overall
+from engine.qa.score import components, overall
 from engine.qa.tables import TASKS, Tables
 from engine.store.layout import RunDir
 from schemas.config import RunConfig
@@ -111,6 +112,20 @@ def _duplicates(f: Findings) -> dict[str, Any]:
     }
 
 
+def why_not_better(quality: str, validation_rate: float, duplicates: int, complete: bool) -> str:
+    """What keeps the grade from being the next better one; empty for the best."""
+    rate, pairs = f"{validation_rate:.1f} % of images are valid", f"{duplicates:,} pairs are duplicates"
+    if quality == "Needs Improvement":
+        return f"Acceptable needs 80 % valid images; {rate}."
+    if quality == "Acceptable":
+        lacking = [rate] * (validation_rate < 90) + [pairs] * (duplicates > 2)
+        return f"Good needs 90 % valid images and at most 2 pairs of duplicates; {', '.join(lacking)}."
+    if quality == "Good":
+        lacking = [rate] * (validation_rate < 95) + [pairs] * (duplicates > 0) + ["texts are missing"] * (not complete)
+        return f"Excellent needs 95 % valid images, no duplicates and every text; {', '.join(lacking)}."
+    return ""
+
+
 def grade(validation_rate: float, duplicates: int, complete: bool) -> str:
     """The original's verdict, from the numbers it was meant to be made of."""
     if validation_rate >= 95 and duplicates == 0 and complete:
@@ -165,9 +180,10 @@ def assemble(f: Findings, started: datetime) -> QAReport:
     complete = {task: not c["asked"] or c["total_files"] == total for task, c in coverage.items()}
     answers = f.answers.select("image_id").n_unique()
     serious = [n for n, flag in FLAGS.items() if flag.subject != "image" and flag.severity != "info"]
+    broken = f.pictures.filter(_has(INTEGRITY)).height
     parts = components(
         images=total,
-        broken=f.pictures.filter(_has(INTEGRITY)).height,
+        broken=broken,
         poor=f.pictures.filter(_has([*QUALITY, "blank"])).height,
         redundant=duplicates.get("redundant_images", 0),
         asked=asked,
@@ -214,9 +230,11 @@ def assemble(f: Findings, started: datetime) -> QAReport:
             flags,
             directory=shlex.quote(str(f.run.root)),
             options=_options(f.manifest),
+            broken=broken,
             missing_images=asked - sum(counts.values()),
             failed=counts["failed"],
             missing_texts={t: total - c["total_files"] for t, c in coverage.items() if c["asked"]},
+            refused_texts=f.answers.filter(pl.col("status") == "refused")["image_id"].n_unique(),
             bias=f.bias,
             targets=f.statistics["targets"],
             given_up=_given_up(f),
