@@ -15,7 +15,8 @@ import yaml
 
 from engine.errors import ConfigError
 
-SIZE_BYTES_MAX = 1 << 20
+SIZE_BYTES_MAX = 1 << 18
+"""A configuration has some ten thousand; a parser in Python takes seconds for a megabyte."""
 DEPTH_MAX = 20
 ALIASES_MAX = 100
 NODES_MAX = 100_000
@@ -109,6 +110,7 @@ class _Builder:
     def __init__(self, loader: _Loader, name: str) -> None:
         self._loader = loader
         self._name = name
+        self._too_much = f"{name}: grows beyond {NODES_MAX:,} values once aliases are expanded"
         self._problems: list[str] = []
         self._lines: Lines = {}
         self._nodes = 0
@@ -125,7 +127,7 @@ class _Builder:
     def _build(self, node: yaml.Node, path: tuple[str, ...], above: frozenset[int]) -> Any:
         self._nodes += 1
         if self._nodes > NODES_MAX:
-            raise ConfigError(f"{self._name}: grows beyond {NODES_MAX:,} values once aliases are expanded")
+            raise ConfigError(self._too_much)
         if id(node) in above:
             raise ConfigError(f"{self._where(node)}: {'.'.join(path)} contains itself through an alias")
         if isinstance(node, yaml.MappingNode):
@@ -154,6 +156,8 @@ class _Builder:
                     f"{self._where(key_node)}: {dotted} stands here and in line {seen[key]}; keep one of them"
                 )
             seen.setdefault(key, line)
+        if _spread(node, {}) > NODES_MAX:
+            raise ConfigError(self._too_much)
         self._loader.flatten_mapping(node)
         inner = above | {id(node)}
         built: dict[str, Any] = {}
@@ -165,6 +169,22 @@ class _Builder:
 
     def _where(self, node: yaml.Node) -> str:
         return f"{self._name}:{node.start_mark.line + 1}"
+
+
+def _spread(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many pairs a mapping has once those it merges (`<<`) are copied into it."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = 0  # what merges itself adds nothing
+    if isinstance(node, yaml.SequenceNode):
+        count = sum(_spread(item, known) for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        count = len(node.value)
+        count += sum(_spread(value, known) for key, value in node.value if key.tag == "tag:yaml.org,2002:merge")
+    else:
+        count = 0
+    known[id(node)] = count
+    return count
 
 
 def _line(mark: Any) -> int:

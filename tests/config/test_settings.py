@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -255,6 +257,31 @@ def test_alias_bombs_are_refused_quickly(tmp_path: Path) -> None:
     layers += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
     (only,) = problems(write(tmp_path, "\n".join(layers)))
     assert "aliases" in only
+
+
+def test_a_bomb_of_merged_mappings_is_refused_before_it_is_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged: list[int] = []
+    flatten = yaml.SafeLoader.flatten_mapping
+
+    def noted(loader: Any, node: Any) -> None:
+        flatten(loader, node)
+        merged.append(len(node.value))
+
+    monkeypatch.setattr(yaml.SafeLoader, "flatten_mapping", noted)
+    keys = ", ".join(f"k{n}: 1" for n in range(2000))
+    (only,) = problems(write(tmp_path, f"a: &a {{{keys}}}\nb: {{<<: [{', '.join(['*a'] * 99)}]}}\n"))
+    assert "grows beyond 100,000 values" in only
+    assert max(merged) <= 100_000
+    (only,) = problems(
+        write(
+            tmp_path,
+            "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40)),
+        )
+    )
+    assert "grows beyond 100,000 values" in only
+    assert max(merged) <= 100_000
 
 
 def test_an_alias_to_itself_is_refused(tmp_path: Path) -> None:
