@@ -31,10 +31,11 @@ from engine.core.breaker import DOWN, Breaker
 from engine.core.cost import Purse
 from engine.core.pacific import ZONE, day_bounds
 from engine.core.quota import Quota
-from engine.errors import EngineError, ProviderError
+from engine.errors import ProviderError
 from engine.observe.events import Event, Notice
-from engine.runtime import clock
+from engine.runtime import clock, stopped
 from engine.runtime.lease import Lease
+from engine.runtime.stopped import Stopped
 from schemas.config import Limits
 from schemas.outcome import ErrorKind
 
@@ -57,24 +58,6 @@ FIRST_CALLS = 8
 FIRST_ANSWER_S = 0.5
 """Before a model's first answer no more than so many calls are in flight for so long: a wrong key, which is turned down
 in a moment, is not tried five hundred times, and a slow first picture holds up nothing."""
-
-_ADVICE = {
-    ErrorKind.NO_QUOTA: "this project has no quota or credit for the model: check its plan and billing in AI Studio",
-    ErrorKind.AUTH: "give a valid key in GOOGLE_API_KEY (a leaked or disabled key must be replaced)",
-    ErrorKind.MODEL: "choose a model that this key can use: `groundswell doctor` lists them",
-    ErrorKind.REGION: "the API is not offered here or needs billing: enable billing or use Vertex AI",
-    ErrorKind.INTERNAL: "this is a fault of ours; events.jsonl has the details",
-}
-
-
-class Stopped(EngineError):
-    """No call will be admitted. `reason`: budget, daily_quota, down, fatal, or what `close` was told."""
-
-    def __init__(self, reason: str, detail: str, exit_code: int) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.exit_code = exit_code
 
 
 class AdmissionView(Struct, frozen=True, kw_only=True):
@@ -191,12 +174,15 @@ class Admission:
 
     async def admit(self, ask: Ask) -> Grant:
         """Wait until the call may be made. Raises Stopped when none will be."""
-        await anyio.lowlevel.checkpoint()
-        line = self._line(ask.model)
-        if not line.tickets:
-            answer = self._try(line, ask, clock.now())
-            if isinstance(answer, Grant):
-                return answer
+        line, now = self._line(ask.model), clock.now()
+        answer = self._try(line, ask, now) if not line.tickets else None
+        if isinstance(answer, Grant):
+            try:
+                await anyio.lowlevel.checkpoint()
+            except BaseException:
+                self.withdraw(answer)
+                raise
+            return answer
         ticket = _Ticket()
         line.tickets.append(ticket)
         try:
@@ -206,13 +192,15 @@ class Admission:
                 if line.tickets[0] is not ticket:
                     await ticket.event.wait()
                 else:
-                    now = clock.now()
-                    answer = self._try(line, ask, now)
+                    if answer is None:
+                        now = clock.now()
+                        answer = self._try(line, ask, now)
                     if isinstance(answer, Grant):
                         return answer
                     line.sleeps_until = answer
                     with anyio.move_on_after(min(answer - now, NAP_S_MAX)):
                         await ticket.event.wait()
+                    answer = None
                 if ticket.event.is_set():
                     ticket.event = anyio.Event()
         finally:
@@ -250,7 +238,7 @@ class Admission:
 
     def close(self, reason: str) -> None:
         """Admit no more: whoever waits gets Stopped(reason). Calls in flight may still be settled. Idempotent."""
-        self._stop(Stopped(reason, f"stopped: {reason}", 130 if reason in {"interrupted", "left"} else 1))
+        self._stop(stopped.by_order(reason))
 
     @property
     def stopped(self) -> Stopped | None:
@@ -295,11 +283,7 @@ class Admission:
             if now < breaker.until:
                 return min(breaker.until, gives_up_at)
         if quota.refused_since is not None and now - quota.refused_since >= STARVED_S:
-            line.stopped = Stopped(
-                "down",
-                f"{ask.model} has turned away every call for {STARVED_S / 60:.0f} minutes; run the same command later",
-                1,
-            )
+            line.stopped = stopped.starved(ask.model, STARVED_S)
             raise line.stopped
         earliest = quota.earliest(now)
         if not line.answered and quota.in_flight >= FIRST_CALLS and quota.began_at is not None:
@@ -311,7 +295,7 @@ class Admission:
         hold = self._purse.hold_for(ask.model, ask.usd)
         if not self._purse.affords(hold):
             if self._purse.hopeless(hold) or self._purse.reserved_usd <= 1e-9:
-                raise self._out_of_money(ask.model, hold)
+                raise stopped.out_of_money(ask.model, self._purse, hold)
             return math.inf
         grant = quota.reserve(ask, now)
         if hold:
@@ -408,50 +392,27 @@ class Admission:
             self._notice("info", f"{line.quota.model} answers again")
         if error is not None and kind is ErrorKind.QUOTA_DAY:
             self._close_day(line)
-        if error is not None and kind in _ADVICE:
-            assert kind is not None
-            self._stop(Stopped("fatal", f"{line.quota.model}: {error.message.rstrip('.')}. Next: {_ADVICE[kind]}", 2))
+        if error is not None and error.kind in stopped.ADVICE:
+            self._stop(stopped.fatal(line.quota.model, error))
         if error is not None and kind is ErrorKind.INVALID:
             same = self._invalid[1] + 1 if error.message == self._invalid[0] else 1
             self._invalid = (error.message, same)
             if same >= SAME_INVALID_MAX:
-                self._stop(
-                    Stopped(
-                        "fatal",
-                        f"{line.quota.model} called {same} requests in a row invalid, with the same words: "
-                        f"{error.message.rstrip('.')}. Next: change what is asked (model, size, aspect ratio, prompts)",
-                        2,
-                    )
-                )
+                self._stop(stopped.all_invalid(line.quota.model, error, same))
         elif kind is not ErrorKind.TOO_LARGE:  # that is half a verdict: the smaller request gives the other half
             self._invalid = ("", 0)
 
-    def _stop(self, stopped: Stopped) -> None:
+    def _stop(self, why: Stopped) -> None:
         if self._stopped is None:
-            self._stopped = stopped
+            self._stopped = why
         for line in self._lines.values():
             for ticket in line.tickets:
                 ticket.event.set()
 
     def _give_up(self, line: _Line, now: float) -> None:
-        breaker = line.breaker
-        line.stopped = Stopped(
-            "down",
-            f"{line.quota.model} did not answer {breaker.failures} calls in a row, the last time with: "
-            f"{breaker.last.rstrip('.')}. Next: check the network and the address, then run the same command again",
-            1,
-        )
+        line.stopped = stopped.silent(line.quota.model, line.breaker)
         self._notice("error", line.stopped.detail)
         raise line.stopped
-
-    def _out_of_money(self, model: str, hold_usd: float) -> Stopped:
-        purse = self._purse
-        return Stopped(
-            "budget",
-            f"the budget of ${purse.budget_usd:.2f} is used up: ${purse.spent_usd:.4f} spent, and the next call of "
-            f"{model} needs about ${hold_usd:.4f}. Next: raise --budget (budget.usd) and run the same command",
-            4,
-        )
 
     # --- the day ---
 
@@ -480,7 +441,7 @@ class Admission:
             f"{back.astimezone(self._zone):%Y-%m-%d %H:%M %Z} ({back:%H:%M} UTC)"
         )
         if not self._wait_for_day and line.day_opens_at <= wall:
-            raise Stopped("daily_quota", f"{detail}. Next: run the same command then", 4)
+            raise stopped.day_over(detail)
         if line.said != "day":
             line.said = "day"
             self._notice("warning", f"{detail}; waiting")
