@@ -3,7 +3,8 @@
 `flock`, not `lockf`: a POSIX record lock is dropped when any handle of the file is closed in the
 process. The kernel frees a flock when its holder dies, so a file left by a dead process never blocks.
 The text in the file only names the holder; it is emptied on release, so that a finished run that is
-started again changes no byte.
+started again changes no byte. The run directory itself is locked, too, for those who remove a file that
+they take for a stale one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class RunLock:
     def __init__(self, run: RunDir) -> None:
         self.run = run
         self._fd: int | None = None
+        self._folder_fd: int | None = None
 
     def __repr__(self) -> str:
         return f"<RunLock {self.run.lock} {'held' if self._fd is not None else 'free'}>"
@@ -51,7 +53,7 @@ class RunLock:
         except OSError as error:
             raise refused(path, "lock the run", error) from error
         try:
-            if not _take(fd, path):
+            if not _take(fd, path) or not self._take_folder():
                 raise RunLocked(
                     f"{self.run.root}: another process writes this run{_holder(path)}; "
                     "wait for it or stop it, or choose another --out"
@@ -64,14 +66,33 @@ class RunLock:
                 pass  # the text is a courtesy; a full disk must not keep a run from being continued or repaired
         except BaseException:
             os.close(fd)
+            self._free_folder()
             raise
         self._fd = fd
         return self
+
+    def _take_folder(self) -> bool:
+        fd = os.open(self.run.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            taken = _flocked(fd)
+        except OSError:
+            taken = None  # folders cannot be locked everywhere
+        if taken:
+            self._folder_fd = fd
+        else:
+            os.close(fd)
+        return taken is not False
+
+    def _free_folder(self) -> None:
+        fd, self._folder_fd = self._folder_fd, None
+        if fd is not None:
+            os.close(fd)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         fd, self._fd = self._fd, None
+        self._free_folder()
         if fd is None:
             return
         try:
@@ -84,8 +105,12 @@ class RunLock:
 
 def is_live(run: RunDir) -> bool:
     """Whether some process writes this run now. Needs only to read."""
+    return _is_held(run.lock, os.O_NOFOLLOW) or _is_held(run.root, os.O_DIRECTORY)
+
+
+def _is_held(path: Path, flags: int) -> bool:
     try:
-        fd = os.open(run.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | flags | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -98,17 +123,25 @@ def is_live(run: RunDir) -> bool:
 
 
 def _take(fd: int, path: Path) -> bool:
+    try:
+        return _flocked(fd)
+    except OSError as error:
+        refusal = refused(path, "lock the run", error)
+        refusal.args = (
+            f"{path}: this file system cannot lock files ({error.strerror}); "
+            "choose an --out on a local disk, so that two processes cannot write one run",
+        )
+        raise refusal from error
+
+
+def _flocked(fd: int) -> bool:
+    """Take a lock, or give False if somebody holds it. Raises OSError where there are no locks."""
     for n in range(TRIES):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                refusal = refused(path, "lock the run", error)
-                refusal.args = (
-                    f"{path}: this file system cannot lock files ({error.strerror}); "
-                    "choose an --out on a local disk, so that two processes cannot write one run",
-                )
-                raise refusal from error
+                raise
             if n + 1 < TRIES:
                 time.sleep(PAUSE_S)
         else:

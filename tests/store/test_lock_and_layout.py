@@ -65,6 +65,18 @@ def test_the_same_process_cannot_open_a_run_twice_either(run: RunDir) -> None:
         pass
 
 
+def test_removing_the_lock_file_of_a_live_run_lets_nobody_in(run: RunDir) -> None:
+    """People do that with what they take for a stale one."""
+    with RunLock(run):
+        run.lock.unlink()
+        assert is_live(run)
+        with pytest.raises(RunLocked, match="another process writes this run"), RunLock(run):
+            pass
+    assert not is_live(run)
+    with RunLock(run):
+        assert is_live(run)
+
+
 def test_looking_whether_a_run_is_live_never_makes_one_fail_to_start(run: RunDir) -> None:
     with RunLock(run):
         pass
