@@ -50,16 +50,16 @@ def write_picture(
 ) -> Asset:
     """`save_picture` for callers without a loop; blocks."""
     picture = check_picture(data)
-    path = run.image_path(index, image_id, picture.suffix)
+    folder, path = run.image_folder(index), run.image_path(index, image_id, picture.suffix)
     digest = hashlib.sha256(data).hexdigest()
     sync = durability != "none"
     try:
-        run.ensure_folder(path.parent, durable=sync, fs=fs)
+        run.ensure_folder(folder, durable=sync, fs=fs)
         found = _found(path)
         if found is None or not _holds(path, found, data, digest):
             if found is not None:
                 move_aside(run, path, "replaced", fs=fs)
-            temporary = path.with_name(f".{image_id}.{os.urandom(4).hex()}.tmp")
+            temporary = folder / f".{image_id}.{os.urandom(4).hex()}.tmp"
             write_new(fs, temporary, [data], sync=sync)
             try:
                 fs.rename(temporary, path)
@@ -69,7 +69,7 @@ def write_picture(
         elif sync:
             make_certain(path, fs)
         if sync:
-            fs.sync_dir(path.parent)
+            fs.sync_dir(folder)
     except OSError as error:
         raise refused(path, "save the picture", error) from error
     return describe(run, path, digest, len(data), picture)

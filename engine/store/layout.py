@@ -29,12 +29,13 @@ SUFFIXES = (".png", ".jpg", ".webp")
 class RunDir:
     """The paths of one run directory."""
 
-    __slots__ = ("_certain", "_chains", "_lock", "root")
+    __slots__ = ("_certain", "_chains", "_folder", "_lock", "root")
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._certain: dict[Path, tuple[int, int]] = {}
         self._chains: dict[Path, tuple[tuple[Path, tuple[int, int]], ...]] = {}
+        self._folder = (-1, self.root)  # the last one asked for: the next picture most likely lies there, too
         self._lock = threading.Lock()  # protects _certain: picture threads ask for folders at the same time
 
     def __repr__(self) -> str:
@@ -99,7 +100,12 @@ class RunDir:
         """The folder of the image with this index (from 1)."""
         if index < 1:
             raise StoreError(f"image index {index}: an index counts from 1")
-        return self.root / "images" / f"{(index - 1) // IMAGES_PER_FOLDER:04d}"
+        number, folder = self._folder
+        wanted = (index - 1) // IMAGES_PER_FOLDER
+        if wanted != number:
+            folder = self.root / "images" / f"{wanted:04d}"
+            self._folder = (wanted, folder)
+        return folder
 
     def image_path(self, index: int, image_id: str, suffix: str) -> Path:
         """Where the image lies. `suffix` with its dot; ids that could leave the folder are refused."""
@@ -107,6 +113,10 @@ class RunDir:
 
     def relative(self, path: Path) -> str:
         """The path as log lines have it: relative to the run, with forward slashes."""
+        inside = f"{self.root}{os.sep}"
+        text = os.fspath(path)
+        if os.sep == "/" and text.startswith(inside):
+            return text.removeprefix(inside)  # for every picture: pathlib takes five times as long
         return path.relative_to(self.root).as_posix()
 
     def ensure_folder(self, folder: Path, *, durable: bool, fs: Fs = DISK) -> None:
@@ -220,7 +230,7 @@ def load_manifest(run: RunDir) -> RunManifest:
     """What run.json says. NoRun if it is absent, StoreError if it is unreadable or of a newer format."""
     try:
         data = run.run_json.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NoRun(run.root) from error
     except OSError as error:
         raise refused(run.run_json, "read it", error) from error
