@@ -35,6 +35,8 @@ PICTURE_BYTES = {"0.5K": 500_000, "1K": 1_600_000, "2K": 6_000_000, "4K": 22_000
 LINE_BYTES = 6_000
 """Log lines of one image: its start, picture and metadata."""
 DAY_S = 86_400.0
+MONTHLY_USD = {1: 250, 2: 2_000, 3: 20_000}
+"""Google's monthly caps by tier, of its rate-limit page; read with the prices."""
 
 
 class ModelPrice(Struct, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ def estimate(config: RunConfig, *, images: Sequence[int] = (), today: date) -> E
     table = config.price_table()
     speeds = list(_speeds(config, table))
     slowest = min(speeds, key=lambda s: s.per_minute)
+    sums = tuple(_sum(config, table, n, speeds) for n in counts)
     return Estimate(
         image_model=config.generation.model,
         metadata_model=config.metadata.model,
@@ -93,11 +96,11 @@ def estimate(config: RunConfig, *, images: Sequence[int] = (), today: date) -> E
         prices_as_of=PRICES_AS_OF.isoformat(),
         prices_source=PRICES_SOURCE,
         stages=_stages(config, table),
-        sums=tuple(_sum(config, table, n, speeds) for n in counts),
+        sums=sums,
         models=tuple(_alternatives(config, table)),
         paced_by=slowest.why,
         images_per_minute=slowest.per_minute,
-        remarks=tuple(_remarks(config, table, today)),
+        remarks=(*_remarks(config, table, today), *_monthly(sums)),
     )
 
 
@@ -237,6 +240,13 @@ def _remarks(config: RunConfig, table: dict[str, ModelInfo], today: date) -> Ite
         yield "metadata.mode separate sends each picture once per task; together is cheaper"
     yield "retries that are billed and taxes are not included; refused prompts usually cost their input only"
     yield "batch and flex are the provider's cheaper, slower tiers, shown for comparison; run asks interactively"
+
+
+def _monthly(sums: Sequence[Sum]) -> Iterator[str]:
+    most = max((s.total_usd or 0.0 for s in sums), default=0.0)
+    over = [f"${usd:,} on tier {tier}" for tier, usd in MONTHLY_USD.items() if most > usd]
+    if over:
+        yield f"Google also caps what may be spent in a month, where these limits apply: {', '.join(over)}"
 
 
 def _concerns(note: str, resolution: str) -> bool:

@@ -142,6 +142,16 @@ def test_a_note_on_one_size_is_told_to_those_who_ask_for_it() -> None:
     assert len(notes("4K")) == 1
 
 
+def test_a_sum_beyond_a_months_cap_says_so() -> None:
+    def told(images: int) -> str:
+        return " ".join(r for r in of({}, (images,)).remarks if "in a month" in r)
+
+    assert told(50) == ""
+    assert "$250 on tier 1" in told(10_000)
+    assert "$2,000 on tier 2" not in told(10_000)
+    assert "$2,000 on tier 2" in told(60_000)
+
+
 def test_words_for_time_and_size() -> None:
     assert [estimate_command.duration(s) for s in (18, 300, 12_000, 345_600)] == [
         "18 s",

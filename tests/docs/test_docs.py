@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from engine.cli.estimate_command import duration
+from engine.cli.main import _EXITS as EXITS
 from engine.cli.main import COMMANDS, call, parser_for
-from engine.runtime.estimate import estimate
+from engine.errors import LogDamaged, NoRun, RunLocked, RunMismatch, SourceError
+from engine.runtime.estimate import MONTHLY_USD, estimate
 from engine.settings import keys, load
 from engine.settings.environment import ENV_FILES
 from engine.simulator import Simulator
 from schemas.models import MODELS, PRICES_AS_OF
+from schemas.outcome import ErrorKind
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(p for p in (ROOT / "docs").glob("*.md") if p.name != "review.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+LINKING = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md")})
 SERVERS = {"review", "simulate"}
 """Commands that do not end by themselves; their arguments are parsed only."""
 
@@ -39,21 +47,41 @@ load_metadata raw_labels
 """Names of the original that its users look for."""
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The groundswell commands of a page's shell blocks, in order, without comments."""
-    found: list[list[str]] = []
+ELSEWHERE = {
+    "make demo": "tests/acceptance and tests/runs run `groundswell demo`, which is all that it does once installed",
+    "make test": "this is it",
+    "pip install .": "tests/acceptance/test_wheel.py installs the wheel",
+    "pip install jupyterlab jupytext matplotlib": "an installation of others",
+    "jupytext --to ipynb scripts/0*.py": "tests/scripts converts and executes each of them",
+    "jupyter lab scripts/01_setup_and_test.ipynb": "needs a person",
+}
+"""Commands of shell blocks that are no command of ours, and where they are tested, or why not."""
+
+
+def shell_lines(page: Path) -> Iterator[list[str]]:
+    """The commands of a page's shell blocks, in order, without comments."""
     for block in re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            if words and words[0].removeprefix(".venv/bin/") == "groundswell":
-                found.append(words[1:])
-    return found
+            if words:
+                yield words
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The groundswell commands of a page, and the copying between them."""
+    lines = [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in shell_lines(page)]
+    return [words for words in lines if words[0] in {"groundswell", "cp"}]
 
 
 def in_text(page: Path) -> Iterator[list[str]]:
     """The groundswell commands that a page mentions in running text, such as `groundswell qa DIR`."""
     for code in re.findall(r"(?<!`)`groundswell ([^`]+)`(?!`)", page.read_text(encoding="utf-8")):
         yield shlex.split(code.replace("\n", " "))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +108,9 @@ def small(words: list[str]) -> list[str]:
     told = list(words)
     if "--images" in told:
         at = told.index("--images") + 1
-        told[at] = str(min(int(told[at]), 5))
+        told[at] = str(min(int(told[at]), 2))
     elif "--prompts" not in told:
-        told += ["--images", "4"]
+        told += ["--images", "2"]
     return told
 
 
@@ -94,8 +122,14 @@ def test_every_command_of_a_page_works(page: Path, project: Path, capsys: pytest
         (project / "config").mkdir()
         config = "generation: {model: black-forest-labs/FLUX.1-schnell, batch_size: 10}\n"
         (project / "config/generation_config.yaml").write_text(config)
-    for words in commands(page):
-        if words[0] in SERVERS:
+    if page.name == "review.md":
+        assert call(["run", "--images", "3", "--out", "runs/a", "--quiet"]) == 0
+        (project / "reviews-ana.jsonl").write_text("")
+    for first, *words in commands(page):
+        if first == "cp":
+            shutil.copy(*words)
+            continue
+        if words[0] in SERVERS and "--static" not in words and "--merge" not in words:
             parser_for(words[0]).parse_args(words)
             continue
         code = call(small(words))
@@ -105,8 +139,27 @@ def test_every_command_of_a_page_works(page: Path, project: Path, capsys: pytest
         assert code in allowed, f"groundswell {' '.join(words)}: {code}\n{said.out}\n{said.err}"
 
 
+@pytest.mark.parametrize("page", LINKING, ids=lambda p: p.name)
+def test_every_other_command_of_a_page_is_tested_elsewhere(page: Path) -> None:
+    if page.parent.name == "benchmarks" or page.name == "CONTRIBUTING.md":
+        return  # commands of measurements, and the targets of the Makefile
+    others = [" ".join(w) for w in shell_lines(page) if w[0].removeprefix(".venv/bin/") not in {"groundswell", "cp"}]
+    assert [command for command in others if command not in ELSEWHERE] == []
+
+
+async def test_the_python_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    played = block.replace("config)", "config, provider=engine.ScriptedProvider())")
+    played = played.replace('out="runs/a")', 'out="runs/a", provider=engine.ScriptedProvider())')
+    assert played.count("ScriptedProvider") == 2
+    names: dict[str, Any] = {}
+    await eval(compile(played, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    assert names["summary"].images.ok == 20
+
+
 def test_pages_have_commands_to_run() -> None:
-    assert sum(len(commands(page)) for page in PAGES) > 20
+    assert sum(len(commands(page)) for page in PAGES) > 25
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -127,11 +180,17 @@ def _options(parser: argparse.ArgumentParser, command: str) -> Iterator[str]:
                 yield from inner.option_strings
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", LINKING, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://", "mailto:")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        to = page.parent / target if target else page
+        assert to.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", to.read_text(encoding="utf-8"), re.MULTILINE)
+            known = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in known, f"{page.name}: {target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -163,6 +222,38 @@ def test_the_price_table_is_what_estimate_says() -> None:
     written = text.split("checks this table -->\n")[1].split("<!-- end of costs")[0]
     assert written == table
     assert f"Prices as of {PRICES_AS_OF}" in text
+
+
+def test_the_readme_says_what_estimate_says() -> None:
+    written = re.findall(r"^\| [\d,]+ \|.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    found: list[str] = []
+    for images in (50, 1_000, 50_000):
+        cells = [f"{images:,}"]
+        for tier, cap in ((1, 10), (2, 50), (3, 200)):
+            config = load({"rate_limiting": {"usd_per_10_minutes": cap}}, today=PRICES_AS_OF).config
+            (told,) = estimate(config, images=[images], today=PRICES_AS_OF).sums
+            assert told.total_usd is not None
+            cells += [f"${told.total_usd:,.2f}"] if tier == 1 else []
+            over = told.total_usd > MONTHLY_USD[tier]
+            cells.append(f"over its ${MONTHLY_USD[tier]} a month" if over else duration(told.seconds))
+        found.append(f"| {' | '.join(cells)} |")
+    assert written == found
+
+
+def test_troubleshooting_knows_every_kind_and_error_and_quotes_the_code() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert [kind.value for kind in ErrorKind if f"`{kind.value}`" not in text] == []
+    for error in (RunLocked, RunMismatch, SourceError, LogDamaged, NoRun):
+        assert f"`{error.__name__}`" in text
+    code = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "engine").rglob("*.py"))
+    for title in re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE):
+        for quoted in re.findall(r'"([^"]+)"|`([a-z][^`:]* [^`:]*)`', title):
+            assert "".join(quoted) in code, title
+
+
+def test_exit_codes_are_those_of_the_help() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == re.findall(r"^  (\d+)", EXITS, re.MULTILINE)
 
 
 def test_every_key_of_the_original_has_its_row() -> None:
