@@ -7,9 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+from engine.errors import ConfigError
 from engine.qa.model import Options, Progress, QAReport
+from schemas.config import RunConfig
 
 TICK_S = 0.2
+JUDGING = ("validation", "qa")
+"""Sections of the configuration that say how a run is judged, not what was asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout, and nothing else")
     parser.add_argument("--recheck", action="store_true", help="look at every image again, not only at changed ones")
     parser.add_argument("--no-html", action="store_true", help="write report.json and the tables only")
+    parser.add_argument("--config", metavar="F", help="judge by the sections validation and qa of this file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of validation or qa, dotted"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="decoding threads (default: one per core)")
 
 
@@ -54,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
 
     line = _Line()
     options = Options(
-        threads=args.threads, recheck=args.recheck, html=False if args.no_html else None, on_progress=line
+        config=_judged_by(args.dir, args.config, args.set),
+        threads=args.threads,
+        recheck=args.recheck,
+        html=False if args.no_html else None,
+        on_progress=line,
     )
     try:
         report = run_qa(args.dir, options=options)
@@ -66,6 +78,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(summary(report, args.dir))
     return report.exit_code
+
+
+def _judged_by(directory: Path, file: str | None, words: list[str]) -> RunConfig | None:
+    """The run's own configuration with other thresholds and targets; None where its own are meant.
+
+    What was asked for stays: other sections of the file have no part in it.
+    """
+    if file is None and not words:
+        return None
+    from engine import settings
+    from engine.cli.run_command import assignments
+    from engine.qa.run import config_of
+    from engine.store.layout import RunDir, load_manifest
+
+    overrides = assignments(words)
+    foreign = [key for key in overrides if key.split(".")[0] not in JUDGING]
+    if foreign:
+        raise ConfigError(
+            f"--set {foreign[0]}: QA can only be given keys of {' and '.join(JUDGING)}; the run is as it is"
+        )
+    own = config_of(load_manifest(RunDir(directory))).model_dump(mode="json")
+    if file is not None:
+        given = settings.load(file).config.model_dump(mode="json")
+        own |= {section: given[section] for section in JUDGING}
+    return settings.load(own, overrides=overrides).config
 
 
 def summary(report: QAReport, directory: Path) -> str:
@@ -87,6 +124,13 @@ def summary(report: QAReport, directory: Path) -> str:
     lines.append(f"  duplicates  {s['duplicates_found']:,} pairs")
     if cost := in_words(report.statistics["money"]):
         lines.append(f"  cost        {cost}")
+    if images["strangers"]:
+        lines.append(
+            f"  strangers   {images['strangers']:,} files in images/ that no record names (such as "
+            f"{images['strangers_first'][0]}); they are not part of the run, see groundswell verify {directory}"
+        )
+    if not s["total_images"]:
+        lines[0] = "Nothing to judge yet: no image of this run is there."
     if report.flags:
         lines += ["", "Findings"]
         lines += [

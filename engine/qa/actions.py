@@ -40,11 +40,11 @@ def actions(
         _texts(flags, missing_texts, refused_texts, f"{run} --redo qa --stages metadata"),
         _poor(flags, review),
         _step(
-            "should", "Continue the run", f"{missing_images:,} images are not settled yet.", run, when=missing_images
+            "should", "Continue the run", f"{_images_are(missing_images)} not settled yet.", run, when=missing_images
         ),
         _step(
-            "should", "Ask again for what failed", f"{failed:,} images failed for good.", f"{run} --redo failed",
-            when=failed,
+            "should", "Ask again for what failed", f"{_images_are(failed)} given up after all tries.",
+            f"{run} --redo failed", when=failed,
         ),
         _step(
             "should", "Look at what asking again did not mend",
@@ -67,6 +67,10 @@ def actions(
 
 def _step(priority: Any, title: str, reason: str, command: str | None, *, when: int) -> Action | None:
     return Action(priority=priority, title=title, reason=reason, command=command) if when else None
+
+
+def _images_are(n: int) -> str:
+    return "1 image is" if n == 1 else f"{n:,} images are"
 
 
 def _told(counts: Sequence[tuple[int, str]]) -> str:

@@ -22,43 +22,46 @@ CROPS = (0.97, 0.94, 0.90, 0.85)
 ROTATIONS = (-4.0, -2.0, 2.0, 4.0)
 """Degrees; the rotated picture is cropped to what has no border."""
 VARIANTS = ("plain", "mirror", *(f"crop {c:.2f}" for c in CROPS), *(f"rotate {r:+.0f}" for r in ROTATIONS))
-_POWERS = (1 << np.arange(63, -1, -1, dtype=np.uint64)).astype(np.uint64)
 _MIRROR_SIGNS = np.where(np.arange(8) % 2, -1.0, 1.0)
 
 
-def _bits(values: NDArray[np.bool_]) -> int:
-    return int((values.reshape(-1).astype(np.uint64) * _POWERS).sum())
-
-
 def _low(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    # The same two calls as imagehash, so that rounding, and with it every bit, is the same.
-    dct = scipy.fftpack.dct(scipy.fftpack.dct(pixels, axis=0), axis=1)
-    return np.asarray(dct[:8, :8], dtype=np.float64)
+    """The 8 x 8 lowest frequencies of each of n 32 x 32 pictures."""
+    # The same two transforms as imagehash, so that rounding, and with it every bit, is the same; rows do not depend
+    # on each other, so the second need not look at those that are not kept.
+    down = scipy.fftpack.dct(pixels, axis=1)[:, :8]
+    return np.asarray(scipy.fftpack.dct(down, axis=2)[:, :, :8], dtype=np.float64)
+
+
+def _hashes(low: NDArray[np.float64]) -> list[int]:
+    flat = low.reshape(len(low), 64)
+    middle = np.sort(flat, axis=1)[:, 31:33].sum(1, keepdims=True) / 2  # numpy's median, without its overhead
+    return [int.from_bytes(bits.tobytes()) for bits in np.packbits(flat > middle, axis=1)]
 
 
 def phash(pixels: NDArray[np.uint8]) -> int:
     """The 64-bit hash of a 32 x 32 luma picture; the first bit is the most significant, as imagehash prints it."""
-    low = _low(pixels)
-    return _bits(low > np.median(low))
+    return _hashes(_low(pixels[None]))[0]
 
 
 def dhash(luma: Image.Image) -> int:
     """imagehash.dhash of this luma picture."""
     pixels = np.asarray(luma.resize((9, 8), Image.Resampling.LANCZOS))
-    return _bits(pixels[:, 1:] > pixels[:, :-1])
+    return int.from_bytes(np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes())
 
 
 def variant_hashes(pixels: NDArray[np.uint8], luma: Image.Image) -> list[int]:
     """Hashes in the order of `VARIANTS`. `pixels` is the 32 x 32 picture, `luma` a reduced one of 128 px or so."""
-    low = _low(pixels)
-    mirrored = low * _MIRROR_SIGNS  # reversing a row flips the sign of the odd cosines
-    found = [_bits(low > np.median(low)), _bits(mirrored > np.median(mirrored))]
+    shown = [pixels]
     w, h = luma.size
     for share in CROPS:
         dx, dy = w * (1 - share) / 2, h * (1 - share) / 2
-        found.append(_crop_hash(luma, (dx, dy, w - dx, h - dy)))
+        shown.append(_crop(luma, (dx, dy, w - dx, h - dy)))
     half = luma.reduce(2)
-    return found + [phash(np.asarray(_turned(half, degrees))) for degrees in ROTATIONS]
+    shown += [np.asarray(_turned(half, degrees)) for degrees in ROTATIONS]
+    low = _low(np.stack(shown))
+    mirrored = low[:1] * _MIRROR_SIGNS  # reversing a row flips the sign of the odd cosines
+    return _hashes(np.concatenate([low[:1], mirrored, low[1:]]))
 
 
 def _turned(luma: Image.Image, degrees: float) -> Image.Image:
@@ -73,6 +76,5 @@ def _turned(luma: Image.Image, degrees: float) -> Image.Image:
     return luma.transform((THUMB_PX, THUMB_PX), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _crop_hash(luma: Image.Image, box: tuple[float, float, float, float]) -> int:
-    small = luma.resize((THUMB_PX, THUMB_PX), Image.Resampling.BILINEAR, box=box)
-    return phash(np.asarray(small))
+def _crop(luma: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    return np.asarray(luma.resize((THUMB_PX, THUMB_PX), Image.Resampling.BILINEAR, box=box))

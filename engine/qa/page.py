@@ -21,7 +21,9 @@ from engine.qa.page_pictures import duplicates_section, pairs_section, worst_sec
 from engine.qa.report import Findings, why_not_better
 from engine.qa.thumbs import Album
 
+NOTHING = "No images yet"
 _VERDICTS = {
+    NOTHING: "No image of this run is there, so there is nothing to judge.",
     "Excellent": "Files are whole, nothing is there twice, every text is there.",
     "Good": "Sound, with little to mend.",
     "Acceptable": "Usable after the steps below.",
@@ -77,7 +79,7 @@ def render(report: QAReport, findings: Findings, *, seed: int = 0) -> bytes:
 
 
 def _header(report: QAReport) -> Safe:
-    quality = str(report.summary["dataset_quality"])
+    quality = str(report.summary["dataset_quality"]) if report.images["total"] else NOTHING
     s = report.summary
     complete = all(s[f"{name}_complete"] for name in ("captions", "labels", "comments"))
     why = why_not_better(quality, s["validation_rate"], s["duplicates_found"], complete)
@@ -111,6 +113,8 @@ def _facts(report: QAReport) -> Safe:
     for name, part in (("Captions", report.captions), ("Labels", report.labels), ("Comments", report.comments)):
         if part["asked"]:
             facts.append((name, f"{part['coverage_percent']:.1f} %", f"{number(part['total_files'])} images"))
+    if report.images["strangers"]:
+        facts.append(("Strangers", number(report.images["strangers"]), "files no record names"))
     facts.append(("Cost", f"${cost:,.2f}", "as logged"))
     return tag("dl", *[tag("div", tag("dt", a), tag("dd", b, tag("small", c))) for a, b, c in facts], cls="facts")
 

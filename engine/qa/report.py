@@ -25,6 +25,7 @@ from schemas.record import RunManifest
 
 INVALID_LISTED_MAX = 1_000
 PAIRS_LISTED_MAX = 1_000
+STRANGERS_LISTED_MAX = 20
 FROM_FILE = "prompt-file"
 """The fingerprint of a run whose prompts are a file's."""
 SEVERITIES = ("critical", "warning", "info")
@@ -46,6 +47,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     reviews: dict[str, Any] | None
     statistics: dict[str, Any]
     bias: dict[str, Any]
+    strangers: list[str]
+    """Files under images/ that no record names."""
 
 
 def critical_flags() -> list[str]:
@@ -71,6 +74,8 @@ def _images(f: Findings, asked: dict[str, int]) -> dict[str, Any]:
             for i, p, flags, fault in listed.select("image_id", "path", "flags", "fault").iter_rows()
         ],
         "asked": asked,
+        "strangers": len(f.strangers),
+        "strangers_first": f.strangers[:STRANGERS_LISTED_MAX],
     }
 
 
@@ -224,7 +229,7 @@ def assemble(f: Findings, started: datetime) -> QAReport:
         },
         flags=flags,
         critical=sum(count for name, count in flags.items() if FLAGS[name].severity == "critical"),
-        score=overall(parts),
+        score=overall(parts) if total else 0.0,
         components=parts,
         actions=actions(
             flags,

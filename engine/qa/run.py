@@ -23,11 +23,12 @@ from engine.qa.judge import Thresholds, add_flag, flag_pictures
 from engine.qa.model import Options, Progress, QAReport
 from engine.qa.page import render
 from engine.qa.report import Findings, assemble
-from engine.qa.scan import scan_pictures
+from engine.qa.scan import scan_pictures, strangers
 from engine.qa.statistics import all_statistics
 from engine.qa.tables import ROW_GROUP, build_tables
 from engine.store.atomic import write_atomic
 from engine.store.layout import RunDir, load_manifest
+from engine.store.lock import is_live
 from schemas.config import RunConfig
 from schemas.record import RunManifest
 
@@ -37,7 +38,8 @@ _RECORD = (
 )  # fmt: skip
 
 
-def _config_of(manifest: RunManifest) -> RunConfig:
+def config_of(manifest: RunManifest) -> RunConfig:
+    """What the run was made with. Raises ConfigError."""
     try:
         return RunConfig.model_validate(manifest.config)
     except ValueError as error:
@@ -53,7 +55,7 @@ def run_qa(run_dir: Path | str, *, options: Options | None = None) -> QAReport:
     options = options or Options()
     run = RunDir(run_dir)
     manifest = load_manifest(run)
-    config = options.config or _config_of(manifest)
+    config = options.config or config_of(manifest)
     tell: Callable[[Progress], None] = options.on_progress or (lambda progress: None)
     try:
         run.qa.mkdir(exist_ok=True)
@@ -99,6 +101,7 @@ def _pass(
         recheck=options.recheck,
         tick=lambda done, total: tell(Progress("looking at images", done, total)),
     )
+    beside = [] if is_live(run) else strangers(run.root, records)  # a live run has files on their way
     limits = Thresholds(
         min_file_bytes=config.validation.min_image_size_kb * 1024, **config.validation.thresholds.model_dump()
     )
@@ -125,7 +128,7 @@ def _pass(
     tell(Progress("comparing what was asked with what is told", 0, 0))
     findings = Findings(
         run=run, manifest=manifest, config=config, tables=tables, pictures=pictures, answers=answers, limits=limits,
-        duplicates=duplicates, contradictions=at_odds, reviews=reviews, statistics=statistics,
+        duplicates=duplicates, contradictions=at_odds, reviews=reviews, statistics=statistics, strangers=beside,
         bias=all_bias(tables, config),
     )  # fmt: skip
     _write_tables(findings)

@@ -150,6 +150,16 @@ def scan_pictures(
     return found
 
 
+def strangers(root: Path, records: pl.DataFrame) -> list[str]:
+    """Files under images/ that no record in force names, relative to the run. They are nobody's business here."""
+    known = set(records["path"])
+    found: list[str] = []
+    for folder, _, names in os.walk(root / "images"):
+        inside = Path(folder).relative_to(root).as_posix()
+        found += [path for name in names if (path := f"{inside}/{name}") not in known]
+    return sorted(found)
+
+
 def _shed(folder: Path, found: pl.DataFrame) -> None:
     """Rewrite the cache once more than half of it speaks of pictures that are no longer there."""
     rows = _cached(folder).select(pl.len()).collect().item()

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from engine.cli import qa_command
-from engine.errors import StoreError
+from engine.errors import ConfigError, StoreError
 from engine.qa import rejected, rejected_ids, run_qa
 from schemas.record import encode_line
 
@@ -127,3 +127,66 @@ def test_agreement_of_two_reviewers_is_told_with_its_kappa(sound):
     (pair,) = report.reviews["agreement"]["pairs"]
     assert (pair["images"], pair["agreed"]) == (3, 2)
     assert pair["kappa"] == pytest.approx(0.4)
+
+
+def test_files_that_no_record_names_are_told_and_left_alone(sound, capsys):
+    stranger = sound.root / "images" / "holiday.png"
+    stranger.write_bytes(b"not ours")
+    assert called(str(sound.root)) == 0
+    assert "1 files in images/ that no record names (such as images/holiday.png)" in capsys.readouterr().out
+    assert stranger.read_bytes() == b"not ours"
+
+
+def test_a_run_without_images_says_that_there_is_nothing_to_judge(make_run, capsys):
+    run = make_run({"generation": {"num_images": 1}})
+    assert called(str(run.root)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Nothing to judge yet")
+    assert "1 image is not settled yet" in out
+    assert "No images yet" in (run.root / "qa" / "report.html").read_text()
+
+
+def test_thresholds_and_targets_can_be_given_for_one_pass(sound, tmp_path, capsys):
+    called(str(sound.root), "--json", "--set", "validation.thresholds.dark_p99=255")
+    assert json.loads(capsys.readouterr().out)["flags"]["dark"] == 3
+    mine = tmp_path / "strict.yaml"
+    mine.write_text("validation: {thresholds: {dark_p99: 255}}\nqa: {targets: {time_of_day: {night: 1.0}}}\n")
+    called(str(sound.root), "--json", "--config", str(mine))
+    report = json.loads(capsys.readouterr().out)
+    assert report["flags"]["dark"] == 3
+    assert report["statistics"]["targets"][0]["category"] == "time_of_day"
+    with pytest.raises(ConfigError, match="only be given keys of validation and qa"):
+        called(str(sound.root), "--set", "generation.num_images=9")
+
+
+def test_every_field_of_the_originals_report_is_there(sound):
+    report = json.loads(run_qa(sound.root).json())
+    assert {"total", "valid", "invalid", "validation_rate", "results"} <= report["images"].keys()
+    for part in ("metadata", "captions", "labels", "comments"):
+        assert {"total_files", "coverage_percent"} <= report[part].keys()
+    assert report["summary"]["dataset_quality"] in {"Excellent", "Good", "Acceptable", "Needs Improvement"}
+
+
+def test_recommended_commands_are_quoted_and_say_what_the_run_needs(make_run, draw, encode):
+    import shlex
+
+    import msgspec
+
+    from engine.qa.model import Options
+    from schemas.record import RunManifest
+
+    run = make_run()
+    manifest = msgspec.json.decode((run.root / "run.json").read_bytes(), type=RunManifest)
+    fingerprints = {"answers": "simulator", "prompts": "prompt-file"}
+    odd = run.root.with_name("my run; rm -rf")
+    run.root.rename(odd)
+    run.root = odd
+    told = msgspec.structs.replace(manifest, fingerprints=fingerprints)
+    (odd / "run.json").write_bytes(msgspec.json.encode(told))
+    run.image(1, encode(draw(1)))
+    next((odd / "images").rglob("*.png")).write_bytes(b"")
+    report = run_qa(odd, options=Options(html=False))
+    command = next(a.command for a in report.actions if a.command and "--redo qa" in a.command)
+    assert shlex.split(command) == [
+        "groundswell", "run", "--out", str(odd), "--prompts", "YOUR_PROMPT_FILE", "--simulate", "--redo", "qa",
+    ]  # fmt: skip

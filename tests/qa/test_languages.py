@@ -15,7 +15,7 @@ TEXTS = {
     "pt": "Uma multidão de trabalhadores marcha pela avenida com faixas vermelhas enquanto outros olham da calçada.",
     "it": "Una folla di lavoratori sfila lungo il viale con striscioni rossi mentre altri guardano dal marciapiede.",
     "nl": "Een menigte van arbeiders loopt met rode spandoeken over de laan terwijl anderen vanaf de stoep toekijken.",
-    "pl": "Tłum robotników idzie aleją z czerwonymi transparentami, a inni patrzą na nich z chodnika po drugiej stronie.",
+    "pl": "Tłum robotników idzie aleją z czerwonymi transparentami, a inni patrzą na nich z chodnika obok.",
     "sv": "En folkmassa av arbetare går längs gatan med röda fanor medan andra ser på från trottoaren.",
     "tr": "Kırmızı pankartlar taşıyan bir işçi kalabalığı cadde boyunca yürüyor ve diğerleri kaldırımdan izliyor.",
     "ru": "Толпа рабочих с красными знамёнами идёт по проспекту, а прохожие смотрят на них с тротуара.",
