@@ -82,6 +82,20 @@ async def captured(provider: Any, request: Request, pictures: list[bytes]) -> te
     return call.captured
 
 
+CHANGED = f"google-genai {genai.__version__} is not as engine/providers/gemini.py and template.py rely on: "
+FALLS_BACK = "; runs use transport sdk, after one warning, at about ten times the CPU per call"
+
+
+async def test_the_installed_sdk_is_one_that_the_fast_path_knows() -> None:
+    async with open_gemini(api_key="k", base_url="http://127.0.0.1:1") as provider:
+        sent_on_ours = gemini._sdk_uses(provider._client, provider._session)
+        assert sent_on_ours, f"{CHANGED}it no longer sends on HttpOptions.aiohttp_client{FALLS_BACK}"
+        try:
+            await provider._capture(PICTURE)
+        except template.TemplateError as error:
+            pytest.fail(f"{CHANGED}{error}{FALLS_BACK}")
+
+
 def test_a_template_gives_the_bytes_that_the_sdk_would_send() -> None:
     import anyio
 
@@ -92,7 +106,7 @@ def test_a_template_gives_the_bytes_that_the_sdk_would_send() -> None:
                 assert template is not None, "the SDK's requests can no longer be cut into templates"
                 body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
                 sdk = await captured(provider, request, pictures)
-                assert body == sdk.body
+                assert body == sdk.body, f"{CHANGED}it would send something else than the template filled"
                 assert template.captured.url == sdk.url
                 assert dict(template.captured.headers) == dict(sdk.headers)
 
