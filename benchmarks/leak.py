@@ -4,7 +4,7 @@
 
 Pictures and texts by turns, and one answer in ten is of no use, so that errors are counted too. After a warm-up the
 calls come in ten parts; after each, garbage is collected, and live objects are counted by type. One object left per
-call would show as tens of thousands. Exits with 1 when more than 500 objects, and more than one in a hundred calls, are left.
+call would show as tens of thousands. Exits with 1 when more than 500 are left, and more than one per hundred calls.
 """
 
 from __future__ import annotations
