@@ -126,7 +126,7 @@ def _close(found: Diagnosis) -> None:
         style = "bold" if s.images == found.config["generation"]["num_images"] else None
         table.add_row(f"{s.images:,}", *money, duration(s.seconds), f"{s.quota_days:,}", style=style)
     console.print(table)
-    console.print("[dim]groundswell estimate says more.[/]\n")
+    console.print(f"[dim]Time by {escape(found.paced_by)}. groundswell estimate says more.[/]\n")
     failed = [c.name for c in found.checks if c.status == "fail"]
     if failed:
         console.print(f"[red]A run could not work yet: {', '.join(dict.fromkeys(failed))}.[/]")

@@ -54,7 +54,7 @@ def show(result: Estimate) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=False)
+    console, today = Console(highlight=False, soft_wrap=False), datetime.now(UTC).date().isoformat()
     console.print(
         f"\n[bold]{result.image_model}[/] at {result.resolution}, metadata by [bold]{result.metadata_model}[/]"
     )
@@ -94,11 +94,15 @@ def show(result: Estimate) -> None:
             _usd(rows[m].usd_per_image if m in rows else None, unknown="–", digits=4)
             for m in ("standard", "batch", "flex")
         ]
-        table.add_row(name, size or "metadata", *cells, first.shutdown or "")
+        over = first.shutdown is not None and first.shutdown <= today
+        ends = "ended" if over else first.shutdown or ""
+        table.add_row(name, size or "metadata", *cells, ends, style="dim" if over else None)
     console.print(table)
     console.print(f"\nPrices as of {result.prices_as_of}, {result.prices_source}.")
     for remark in result.remarks:
-        console.print(f"- {remark}")
+        line = Table.grid(padding=(0, 1))
+        line.add_row("-", remark)
+        console.print(line)
 
 
 def _row(s: Sum) -> list[str]:

@@ -100,7 +100,7 @@ def estimate(config: RunConfig, *, images: Sequence[int] = (), today: date) -> E
         models=tuple(_alternatives(config, table)),
         paced_by=slowest.why,
         images_per_minute=slowest.per_minute,
-        remarks=(*_remarks(config, table, today), *_monthly(sums)),
+        remarks=(*_no_quota(config, table), *_remarks(config, table, today), *_monthly(sums)),
     )
 
 
@@ -240,6 +240,17 @@ def _remarks(config: RunConfig, table: dict[str, ModelInfo], today: date) -> Ite
         yield "metadata.mode separate sends each picture once per task; together is cheaper"
     yield "retries that are billed and taxes are not included; refused prompts usually cost their input only"
     yield "batch and flex are the provider's cheaper, slower tiers, shown for comparison; run asks interactively"
+
+
+def _no_quota(config: RunConfig, table: dict[str, ModelInfo]) -> Iterator[str]:
+    limits, usd = config.limits_for(config.generation.model), image_usd(config, table, "standard")
+    known = (limits.requests_per_minute, limits.images_per_minute, limits.tokens_per_minute, limits.usd_per_10_minutes)
+    if usd and not any(known):
+        yield (
+            f"no quota is set for {config.generation.model}, so the times are those of max_in_flight alone; Google's "
+            f"dollars per ten minutes allow about {1 / usd:.0f} images a minute on tier 1, {5 / usd:.0f} on tier 2, "
+            f"{20 / usd:.0f} on tier 3 (rate_limiting.usd_per_10_minutes: 10, 50, 200)"
+        )
 
 
 def _monthly(sums: Sequence[Sum]) -> Iterator[str]:

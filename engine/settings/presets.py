@@ -53,7 +53,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="tier1",
             about="Gemini tier 1 (billing linked): Google caps spending at 10 dollars per rolling ten minutes, which "
-            "is about 29 pictures a minute at 1K. Requests per minute differ by model and account: look them up at "
+            "is about 28 pictures a minute at 1K. Requests per minute differ by model and account: look them up at "
             "https://aistudio.google.com/rate-limit and write them here; where they are unknown the engine "
             "learns them.",
             sets={

@@ -221,6 +221,7 @@ def test_the_command_gives_2_when_a_run_could_not_work(
     assert doctor() == 2
     shown = capsys.readouterr().out
     assert "config/.env.example" in shown
+    assert "no quota set" in shown  # what the times come from
     assert "could not work yet: key" in shown
 
 

@@ -142,6 +142,11 @@ def test_a_note_on_one_size_is_told_to_those_who_ask_for_it() -> None:
     assert len(notes("4K")) == 1
 
 
+def test_without_a_quota_the_times_are_called_what_they_are() -> None:
+    assert any("no quota is set" in r and "28 images a minute on tier 1" in r for r in of({}).remarks)
+    assert not any("no quota is set" in r for r in of({"rate_limiting": {"requests_per_minute": 10}}).remarks)
+
+
 def test_a_sum_beyond_a_months_cap_says_so() -> None:
     def told(images: int) -> str:
         return " ".join(r for r in of({}, (images,)).remarks if "in a month" in r)

@@ -28,6 +28,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     models: tuple[remote.Offered, ...]
     """What the key can use; empty if nobody was asked."""
     costs: tuple[Sum, ...]
+    paced_by: str
+    """What the times of `costs` come from."""
     config: dict[str, Any]
     """The resolved values."""
     config_path: str | None
@@ -82,10 +84,12 @@ async def examine(
         offered, trial = answer.models, answer.trial
     else:
         tell(Check(name="connection", status="skip", detail="not asked for (--offline)"))
+    costs = estimate(config, today=now.date())
     return Diagnosis(
         checks=tuple(found),
         models=offered,
-        costs=estimate(config, today=now.date()).sums,
+        costs=costs.sums,
+        paced_by=costs.paced_by,
         config=config.model_dump(mode="json"),
         config_path=str(settings.path) if settings.path else None,
         live=trial,

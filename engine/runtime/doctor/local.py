@@ -118,12 +118,13 @@ def key(found: Credentials, backend: str, *, given: bool) -> Check:
         where = found.location or "the SDK's default location"
         return Check(name="key", status="ok", detail=f"Vertex AI, project {found.project}, {where}")
     if found.key is None:
+        without = "; without one: groundswell demo, or --simulate"
+        copied = "copy config/.env.example to config/.env and put a key from https://aistudio.google.com/apikey there"
         return Check(
             name="key",
             status="fail",
             detail=notes or "no GOOGLE_API_KEY or GEMINI_API_KEY in the environment, config/.env or .env",
-            next_step="copy config/.env.example to config/.env and put a key from https://aistudio.google.com/apikey "
-            "there; without one: groundswell demo, or --simulate",
+            next_step=("put your key in its place" if notes else copied) + without,
         )
     if found.vertex:
         notes = f"GOOGLE_GENAI_USE_VERTEXAI is set, but generation.backend is {backend}" + (
