@@ -124,7 +124,8 @@ def tell(summary: Summary, *, as_json: bool) -> int:
         f"in {summary.run}",
     ]
     if summary.stopped_by is not None:
-        lines.insert(0, f"stopped: {summary.message or summary.stopped_by}")
+        carries_on = f"{summary.stopped_by}; the same command carries on"
+        lines.insert(0, f"stopped: {summary.message or carries_on}")
     elif summary.exit_code == 3:
         lines.append("some jobs failed for good: see `groundswell status`, and `groundswell run --redo failed`")
     try:
