@@ -11,6 +11,7 @@ world stands still, so the counters need no lock.
 
 from __future__ import annotations
 
+import math
 import random
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -105,6 +106,8 @@ class Context:
     error: BaseException | None = None
     wake: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Has each stage look again whether to go on."""
+    stamped: tuple[int, str] = (-1, "")
+    """The last second that was put into words: many lines share it."""
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
         """No new calls; those in flight end. The first reason is the one that is told."""
@@ -121,7 +124,11 @@ class Context:
 
     def stamp(self) -> str:
         """The moment, as log lines have it."""
-        return datetime.fromtimestamp(self.wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        wall = self.wall()
+        second = math.floor(wall)
+        if second != self.stamped[0]:
+            self.stamped = (second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}")
+        return f"{self.stamped[1]}.{int((wall - second) * 1000):03d}Z"
 
 
 class StageRun:
@@ -259,8 +266,8 @@ class StageRun:
         request = self._request(work)
         start = Start(
             job=job.id, status="start", stage=job.stage, image_id=job.image_id, index=job.index, attempt=work.attempt,
-            generated_at=context.stamp(), model=request.model, cost_usd=estimate_usd(request, models=context.prices),
-            tokens=input_tokens_estimate(request), tasks=job.tasks,
+            generated_at=context.stamp(), model=request.model, tokens=grant.ask.tokens, tasks=job.tasks,
+            cost_usd=grant.ask.usd or estimate_usd(request, models=context.prices),
         )  # fmt: skip
         settled = False
         try:
