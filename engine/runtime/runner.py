@@ -214,8 +214,8 @@ class StageRun:
             async with aclosing(self._jobs) as jobs:
                 async for work in jobs:
                     if not self._queue.room:
-                        # Many at a time: prompts one by one would cost twice as much, with their code and data
-                        # out of the processor's caches, and a task woken for each.
+                        # Many at a time: prompts one by one cost half as much again, with their code and data
+                        # out of the processor's caches, and a task is woken for each.
                         while self._queue.room < FRESH_MAX // 2:
                             self._wanted = anyio.Event()
                             await self._wanted.wait()
