@@ -109,11 +109,33 @@ def reads_otherwise(text: pl.Expr, language: str) -> pl.Expr:
             have, lack = (lower.str.count_matches(which).cast(pl.Int64) for which in _TELLING[language])
             wrong |= (lack > HAVING * have) & (lack > LEAD)
         return (letters >= LETTERS_MIN) & wrong
-    words = text.str.count_matches(r"\S+")
+    return text.map_batches(lambda texts: _suspects(texts, language), return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _suspects(texts: pl.Series, language: str) -> pl.Series:
+    """Whether each text reads otherwise. A good one in plain letters costs one search: only others are looked at."""
+    frame = texts.alias("t").to_frame().with_row_index("at")
+    text = pl.col("t")
+    few, _ = _few(text, language, text.str.count_matches(" ", literal=True) + 1)
+    odd = pl.any_horizontal([text.str.contains(blank, literal=True) for blank in ("\n", "\t", "\r")])
+    some = frame.filter(few | odd | (text.str.len_bytes() != text.str.len_chars()))
+    verdict = some.select("at", wrong=_looked_at(text, language))
+    found = frame.select(wrong=pl.when(text.is_not_null()).then(pl.lit(False)))["wrong"]
+    return found.scatter(verdict["at"], verdict["wrong"]).alias(texts.name)
+
+
+def _few(text: pl.Expr, language: str, words: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a text of so many words has suspiciously few small words of this language, and how many it has."""
     small = "|".join(sorted(_SMALL[language].split(), key=len, reverse=True))
     found = text.str.to_lowercase().str.count_matches(rf"\b(?:{small})\b")
-    # Only what has suspiciously few small words of its own is looked at closely; a good text costs one pass.
-    few = found.cast(pl.Float64) < (FEW_ENGLISH if language == "en" else FEW) * words
+    return found.cast(pl.Float64) < (FEW_ENGLISH if language == "en" else FEW) * words, found
+
+
+def _looked_at(text: pl.Expr, language: str) -> pl.Expr:
+    letters = text.str.count_matches(r"\p{L}")
+    own = text.str.count_matches(_LATIN)
+    words = text.str.count_matches(r"\S+")
+    few, found = _few(text, language, words)
     close = pl.when(few).then(text).otherwise(None)
     foreign = close.map_batches(lambda texts: _foreign(texts, language), return_dtype=pl.Boolean).fill_null(False)
     other_script = own.cast(pl.Float64) < OWN_SHARE * letters
