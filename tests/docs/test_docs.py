@@ -158,6 +158,23 @@ async def test_the_python_of_the_readme_works(tmp_path: Path, monkeypatch: pytes
     assert names["summary"].images.ok == 20
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_what_python_blocks_import_is_there(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        tree = compile(block, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, type_ignores=[]), page.name, "exec"), {})
+
+
+def test_the_python_of_the_configuration_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(["init"]) == 0
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], names)
+    assert names["settings"].get("generation.num_images") == 20
+
+
 def test_pages_have_commands_to_run() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 25
 
