@@ -9,6 +9,7 @@ from importlib.resources import files
 from engine.qa.charts import bar, number, percent, ring
 from engine.qa.markup import Safe, join, tag
 from engine.qa.model import FLAGS, QAReport
+from engine.qa.money import in_words
 from engine.qa.page_data import (
     bias_section,
     cost_section,
@@ -115,7 +116,7 @@ def _facts(report: QAReport) -> Safe:
             facts.append((name, f"{part['coverage_percent']:.1f} %", f"{number(part['total_files'])} images"))
     if report.images["strangers"]:
         facts.append(("Strangers", number(report.images["strangers"]), "files no record names"))
-    facts.append(("Cost", f"${cost:,.2f}", "as logged"))
+    facts.append(("Cost", f"${cost:,.2f}", in_words(report.statistics["money"]) or "as logged"))
     return tag("dl", *[tag("div", tag("dt", a), tag("dd", b, tag("small", c))) for a, b, c in facts], cls="facts")
 
 
