@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from hashlib import sha256
-from pathlib import Path
 
 from engine.errors import ProviderError
 from engine.providers.classify import tidy
@@ -21,7 +22,11 @@ async def read_references(request: Request) -> list[bytes]:
 
 def _read_reference(path: str, digest: str) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        # O_NONBLOCK: a named pipe in the place of a picture must not hold a thread for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: is no plain file"))
+            data = file.read()
     except OSError as error:
         raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: {error.strerror or error}")) from None
     if sha256(data).hexdigest() != digest:

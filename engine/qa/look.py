@@ -19,7 +19,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.errors import StoreError
 from engine.qa.hashes import ALGORITHM, THUMB_PX, dhash, variant_hashes
+from engine.store.inside import plain_file
 from engine.store.picture import PIXELS_MAX, SIZE_BYTES_MAX, BadPicture, Picture, check_picture
 
 LOOK = f"1 {ALGORITHM}"
@@ -93,9 +95,8 @@ class Look(Struct):
 def look_at(root: Path, expected: Expected) -> Look:
     """Read, check, decode and measure one picture of a run directory. Never raises for what the file holds."""
     found = Look(integrity=[])
-    path = root / expected.path
     try:
-        with path.open("rb") as file:
+        with plain_file(root, expected.path).open("rb") as file:
             # As large as the file is: room for the largest there may be would cost a millisecond of page faults.
             data = file.read(min(os.fstat(file.fileno()).st_size, SIZE_BYTES_MAX + 1))
     except FileNotFoundError:
@@ -103,6 +104,9 @@ def look_at(root: Path, expected: Expected) -> Look:
         return found
     except OSError as error:
         found.say("missing", f"cannot be read: {error.strerror or error}")
+        return found
+    except StoreError as error:
+        found.say("missing", str(error))
         return found
     _compare(found, data, expected)
     picture = _structure(found, data, expected)

@@ -10,22 +10,34 @@ from pathlib import Path
 
 from PIL import Image
 
+from engine.errors import StoreError
 from engine.qa.markup import Safe, tag
+from engine.store.inside import plain_file
 
 BUDGET_BYTES = 960_000
 """Of all pictures together; base64 adds a third, and the page stays under 1.5 MB."""
 
 
-def _small(path: Path, side_px: int) -> bytes | None:
+def _small(root: Path, name: str, side_px: int) -> bytes | None:
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+        with Image.open(plain_file(root, name), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.format == "JPEG":
                 image.draft("RGB", (side_px, side_px))
             image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
             out = io.BytesIO()
             image.convert("RGB").save(out, "WEBP", quality=68, method=4)
             return out.getvalue()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, Image.DecompressionBombError):
+    except (
+        OSError,
+        StoreError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        IndexError,
+        TypeError,
+        KeyError,
+        Image.DecompressionBombError,
+    ):
         return None  # what cannot be decoded is shown as such
 
 
@@ -42,7 +54,7 @@ class Album:
         """Prepare these pictures."""
         fresh = [p for p in dict.fromkeys(paths) if (p, side_px) not in self._drawn]
         with ThreadPoolExecutor(self._threads) as pool:
-            for path, data in zip(fresh, pool.map(lambda p: _small(self._root / p, side_px), fresh), strict=True):
+            for path, data in zip(fresh, pool.map(lambda p: _small(self._root, p, side_px), fresh), strict=True):
                 self._drawn[path, side_px] = data
 
     def image(self, path: str, side_px: int, alt: str) -> Safe:

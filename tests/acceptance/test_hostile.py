@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,33 @@ async def test_formulas_and_markup_in_answers_are_shown_as_text(tmp_path: Path) 
     cells = [cell for table in tables for row in csv.reader(table) for cell in row]
     assert any("HYPERLINK" in c for c in cells)
     assert not any(c.startswith(("=", "+", "@", "\t", "\r")) for c in cells)
+
+
+@pytest.mark.parametrize("trick", ["link", "linked folder", "pipe"])
+def test_what_lies_in_the_place_of_a_picture_is_not_followed_and_holds_nobody(
+    trick: str, tmp_path: Path, command: Command
+) -> None:
+    """A run directory from a stranger: links to files of the reader, pipes that never end."""
+    run = tmp_path / "run"
+    code, said = command("run", "--simulate", "--images", "2", "--out", "run", "--stages", "image")
+    assert code == 0, said
+    picture = next(run.glob("images/0000/*_0002.png"))
+    secret = tmp_path / "secret.png"
+    picture.rename(secret)
+    if trick == "linked folder":
+        secret.rename(picture)
+        picture.parent.rename(tmp_path / "elsewhere")
+        picture.parent.symlink_to(tmp_path / "elsewhere")
+    elif trick == "link":
+        picture.symlink_to(secret)
+    else:
+        os.mkfifo(picture)
+    code, said = command("qa", "run")
+    assert code == 3, said
+    for form in ("workshop", "webdataset", "huggingface", "parquet"):
+        code, said = command("export", "run", "--format", form, "--to", form)
+        assert code == 1, (form, said)
+        assert "groundswell verify" in said
+        assert "Traceback" not in said
+        assert not (tmp_path / form).exists()
+    assert command("verify", "run")[0] == 3
