@@ -7,7 +7,6 @@ Only the committed prefix of the logs is read, and nothing else is state.
 
 from __future__ import annotations
 
-import errno
 import io
 from array import array
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from pydantic import ValidationError
 
 from engine.core.reviews import Verdict, standing, verdicts
 from engine.errors import StoreError
-from engine.store.inside import plain_file
 from engine.store.layout import RunDir, load_manifest
 from engine.store.reviews import read_reviews
 from engine.store.scan import is_whole, read_blocks
@@ -76,6 +74,8 @@ class RunReading:
         self.refused = 0
         self.failed = 0
         self._images = array("q")
+        self._earlier: dict[int, list[int]] = {}
+        """Where lines of pictures start that were made anew since, by index."""
         self._metadata = {task: array("q") for task in TASKS}
         self._index_images()
         self._index_metadata()
@@ -109,6 +109,8 @@ class RunReading:
             _reach(self._images, line.index)
             settled.extend(bytes(max(0, line.index + 1 - len(settled))))
             good = line.final and line.status == "ok"
+            if self._images[line.index] != ABSENT:
+                self._earlier.setdefault(line.index, []).append(self._images[line.index])
             self._images[line.index] = offset if good else ABSENT
             settled[line.index] = {"refused": 1, "failed": 2}.get(line.status, 0) if line.final else 0
         self.refused, self.failed = settled.count(1), settled.count(2)
@@ -153,6 +155,17 @@ class RunReading:
 
     # --- second pass ---------------------------------------------------------------------------
 
+    def _drawn_at(self, index: int, image: ImageRecord) -> str:
+        """When this very picture was made first: one that is made anew may come out as it was."""
+        assert image.asset is not None, "a line with status ok has its picture"
+        moments = [image.generated_at]
+        for offset in self._earlier.get(index, ()):
+            with _opened(self.run.images_log) as images:
+                before: ImageRecord = _record(images, offset, _decode_image)
+            if before.asset is not None and before.asset.sha256 == image.asset.sha256:
+                moments.append(before.generated_at)
+        return min(moments)
+
     def _item(self, index: int, image: ImageRecord, metadata: io.BufferedReader) -> Item | None:
         verdict = self._verdicts.get(image.image_id)
         said = verdict.status if verdict else None
@@ -169,7 +182,7 @@ class RunReading:
             record = lines.get(offset) or _record(metadata, offset, _decode_metadata)
             lines[offset] = record
             # A text older than the picture speaks of a picture that was made anew since.
-            if record.generated_at >= image.generated_at:
+            if record.generated_at >= self._drawn_at(index, image):
                 found[task] = record
         caption, labels, comments = (found.get(task) for task in TASKS)
         used = [r for r in lines.values() if r in found.values()]
@@ -217,13 +230,10 @@ def _reach(places: array[int], index: int) -> None:
 
 
 def _inside(root: Path, relative: str) -> Path:
-    """The path of a picture; what lies outside the run, or behind a link, is not taken along."""
-    try:
-        return plain_file(root, relative)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise StoreError(f"{root / relative}: cannot be read ({error.strerror}); check its permissions") from error
-        return root / relative  # told by whoever copies it
+    """The path of a picture; a log that points outside its run is not followed."""
+    if relative.startswith("/") or ".." in relative.split("/"):
+        raise StoreError(f"{root}: the log names {relative!r}, which is outside the run; run groundswell verify")
+    return root / relative
 
 
 def _config_of(manifest: RunManifest) -> RunConfig:

@@ -48,8 +48,8 @@ def actions(
         ),
         _step(
             "should", "Look at what asking again did not mend",
-            f"{given_up:,} images or texts were asked for again {redo_max:,} times and still have findings; --redo qa "
-            "leaves them now. Accept them in review, or raise qa.max_redo.", review, when=given_up,
+            f"Asked for again {redo_max:,} times and still with findings: {given_up:,}, images and texts together. "
+            "--redo qa leaves them now; accept them in review, or raise qa.max_redo.", review, when=given_up,
         ),
         *[_mix(mix) for mix in targets],
         *[_people(row) for row in bias.get("representation", ())],

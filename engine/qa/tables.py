@@ -157,26 +157,38 @@ def build_tables(
         for task, reading in zip(share, found, strict=True):
             readings[task.stage].add(reading)
     tables = Tables(out / "prompts", out / "metadata", out / "attempts", readings["image"], readings["metadata"])
+    drawn = _drawn_before(work / "image")
     _settle("image", work, tables.prompts)
     _settle("metadata", work, tables.metadata)
-    _drop_outdated(tables.prompts, tables.metadata, work)
+    _drop_outdated(tables.prompts, tables.metadata, drawn, work)
     shutil.rmtree(tables.attempts, ignore_errors=True)
     attempts.rename(tables.attempts)
     return tables
 
 
-def _drop_outdated(prompts: Path, metadata: Path, work: Path) -> None:
-    """Leave out texts that are older than their picture: they speak of one that was made anew since."""
-    anew = (
-        pl.scan_parquet(prompts)
-        .filter((pl.col("status") == "ok") & (pl.col("attempt") > 1))
-        .select("image_id", drawn_at="generated_at")
+def _drawn_before(rows: Path) -> pl.DataFrame:
+    """When a picture was first made, of those that were made more than once: a copy of it may have come again."""
+    made = (
+        pl.scan_parquet(rows).filter(pl.col("status") == "ok").select("image_id", "sha256", "generated_at", "attempt")
     )
+    return (
+        made.join(made.filter(pl.col("attempt") > 1).select("image_id").unique(), on="image_id", how="semi")
+        .group_by("image_id", "sha256")
+        .agg(drawn_at=pl.col("generated_at").min())
+        .collect(engine="streaming")
+    )
+
+
+def _drop_outdated(prompts: Path, metadata: Path, drawn: pl.DataFrame, work: Path) -> None:
+    """Leave out texts that are older than their picture: they speak of one that was made anew since."""
+    if not drawn.height:
+        return
+    anew = pl.scan_parquet(prompts).select("image_id", "sha256").join(drawn.lazy(), on=["image_id", "sha256"])
     older = pl.col("generated_at") < pl.col("drawn_at")
     texts = pl.scan_parquet(metadata)
     outdated = (
         texts.select("image_id", "line", "generated_at")
-        .join(anew, on="image_id")
+        .join(anew.select("image_id", "drawn_at"), on="image_id")
         .filter(older)
         .select("line")
         .collect(engine="streaming")

@@ -150,13 +150,14 @@ class Catalogue:
             for waiting, where in self._orphans.pop(image.image_id, ()):
                 self._place(position, waiting, where)
         else:  # Made anew: the last picture is the one that counts.
+            if digest != self._digests[32 * position : 32 * position + 32]:
+                self._anew_at[position] = image.generated_at
+                self.labels[position] = ()
+                for places in self._metadata_at.values():
+                    places[position] = -1
             self._digests[32 * position : 32 * position + 32] = digest
             self._line_at[position] = at
             self.themes[position] = theme
-            self._anew_at[position] = image.generated_at
-            self.labels[position] = ()
-            for places in self._metadata_at.values():
-                places[position] = -1
 
     def _take_metadata(self, at: int, line: bytes) -> None:
         try:

@@ -151,7 +151,8 @@ def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> No
             raise ConfigError(f"{run.root}: no image is called {', '.join(sorted(missing)[:5])}")
         only_texts = found["metadata"] - found["image"]
         opened.notes.append(
-            f"{len(found['image'])} images are asked for again"
+            ("1 image is" if len(found["image"]) == 1 else f"{len(found['image'])} images are")
+            + " asked for again"
             + (f", and the texts of {len(only_texts)}" if only_texts else "")
         )
     _clear_reopened(run, opened.ledgers["image"])

@@ -81,3 +81,23 @@ def test_separate_metadata_calls_are_read_as_one_answer(make_run, draw, encode):
     report = run_qa(run.root)
     assert [report.captions["total_files"], report.labels["total_files"], report.comments["total_files"]] == [1, 1, 1]
     assert report.flags == {}
+
+
+def test_a_text_counts_as_long_as_its_picture_is_the_same_and_no_longer(make_run, draw, encode):
+    """Made anew, picture 1 came out as it was; picture 2 did not, and what was said of the old one is left out."""
+    from engine.export.reading import RunReading
+    from engine.review.catalogue import Catalogue
+
+    run = make_run()
+    for index in (1, 2):
+        run.image(index, encode(draw(index)))
+        run.answer(index)
+    later = "2026-01-21T11:00:00.000Z"
+    for index, picture in ((1, 1), (2, 3)):
+        run.image(index, None, status="retry", final=False, generated_at="2026-01-21T10:30:00.000Z")
+        run.image(index, encode(draw(picture)), attempt=2, generated_at=later)
+    assert run_qa(run.root).captions["total_files"] == 1
+    assert [item.caption is not None for item in RunReading(run.root)] == [True, False]
+    catalogue = Catalogue(run.root / "log/images.jsonl", run.root / "log/metadata.jsonl")
+    catalogue.refresh()
+    assert [bool(catalogue.metadata(position)) for position in (0, 1)] == [True, False]
