@@ -7,6 +7,7 @@ Only the committed prefix of the logs is read, and nothing else is state.
 
 from __future__ import annotations
 
+import errno
 import io
 from array import array
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from engine.core.reviews import Verdict, standing, verdicts
 from engine.errors import StoreError
+from engine.store.inside import plain_file
 from engine.store.layout import RunDir, load_manifest
 from engine.store.reviews import read_reviews
 from engine.store.scan import is_whole, read_blocks
@@ -230,10 +232,13 @@ def _reach(places: array[int], index: int) -> None:
 
 
 def _inside(root: Path, relative: str) -> Path:
-    """The path of a picture; a log that points outside its run is not followed."""
-    if relative.startswith("/") or ".." in relative.split("/"):
-        raise StoreError(f"{root}: the log names {relative!r}, which is outside the run; run groundswell verify")
-    return root / relative
+    """The path of a picture; what lies outside the run, or behind a link, is not taken along."""
+    try:
+        return plain_file(root, relative)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise StoreError(f"{root / relative}: cannot be read ({error.strerror}); check its permissions") from error
+        return root / relative  # told by whoever copies it
 
 
 def _config_of(manifest: RunManifest) -> RunConfig:
