@@ -30,7 +30,7 @@ CONNECT_S_MAX = 30.0
 KEEPALIVE_S = 60.0
 NO_ROUNDING_S = 3600.0
 """aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
-CONNECTING_MAX = 64
+CONNECTING_MAX = 32
 """Connections being made at a time. Thousands of TLS handshakes at once would hold the loop for a second and more,
 and each holds 256 KiB until it is done."""
 TLS_READ_BYTES_MIN = 16 * 1024
