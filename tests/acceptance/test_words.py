@@ -93,7 +93,9 @@ def test_a_prompt_file_that_is_not_there_is_not_answered_with_our_sample(capsys:
     assert "our sample" not in said
 
 
-@pytest.mark.parametrize("line", ["run --images many", "demo --images 0", "estimate --images -1", "sources --samples 0"])
+@pytest.mark.parametrize(
+    "line", ["run --images many", "demo --images 0", "estimate --images -1", "sources --samples 0"]
+)
 def test_a_number_that_is_none_is_named(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(line.split()) == 2
     assert f"'{line.split()[-1]}' is not a whole number above 0; give one, such as 500" in capsys.readouterr().err
