@@ -91,10 +91,10 @@ class Ledger:
     def fold(self, lines: Iterable[End]) -> None:
         """Lines of images.jsonl or metadata.jsonl, in order."""
         for line in lines:
-            error = line.error
+            error, tasks = line.error, line.tasks
             self.ended(
-                slot(line.index, line.tasks), line.job, line.status, line.final, line.attempt, line.cost_usd,
-                None if error is None else error.kind,
+                slot(line.index, tasks) if tasks else line.index * 4, line.job, line.status, line.final,
+                line.attempt, line.cost_usd, None if error is None else error.kind,
             )  # fmt: skip
 
     def ended(
@@ -137,7 +137,8 @@ class Ledger:
 
     def started(self, place: int, attempt: int) -> bool:
         """A call was about to be made; whether it is in doubt: unless its end is known, it is."""
-        if attempt <= self.last_attempt(place):
+        attempts, at = self._planes[place & 3].attempts, place >> 2
+        if attempt <= (attempts[at] if at < len(attempts) else 0):
             return False
         self._in_doubt[place] = attempt
         return True
