@@ -17,6 +17,7 @@ from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
 VALUES_SHOWN = 20
+BATCH_ROWS = 50_000
 ASKED_AS_LABEL = {
     "urban_city_center": "city_centre",
     "town_square": "square",
@@ -48,24 +49,41 @@ def answered(tables: Tables, task: str) -> pl.LazyFrame:
     return pl.scan_parquet(tables.metadata).filter(pl.col(f"for_{task}"))
 
 
+def _label_counts(tables: Tables, categories: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """How often each value stands in each category, as answered, counted in one pass over the answers."""
+    names = [slug(c) for c in categories]
+    frame = answered(tables, "labels").filter(pl.col("labels").is_not_null())
+    members = frame.select([pl.col("label").struct.field(name).alias(name) for name in names])
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
+    for batch in members.collect_batches(chunk_size=BATCH_ROWS) if names else ():
+        for name in names:
+            parts[name].append(batch.group_by(v=name).len())
+    return {
+        c: pl.concat(parts[name]).group_by("v").agg(pl.col("len").sum())
+        for c, name in zip(categories, names, strict=True)
+        if parts[name]
+    }
+
+
 def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
     """Counts, entropy and balance per category, against the vocabulary and what was asked for."""
-    frame = answered(tables, "labels").filter(pl.col("labels").is_not_null())
+    answers = _label_counts(tables, config.metadata.label_categories)
+    nothing = pl.DataFrame(schema={"v": pl.String(), "len": pl.UInt32()})
     out: dict[str, Any] = {}
     for category in config.metadata.label_categories:
         # A list ("primary_subjects", here as JSON text) counts once for each entry.
-        parts = pl.col("label").struct.field(slug(category)).str.replace_all(r'"\s*,\s*"', "\x1f")
+        parts = pl.col("v").str.replace_all(r'"\s*,\s*"', "\x1f").str.strip_chars('[]"').str.split("\x1f")
         entries = (
-            frame.select(v=parts.str.strip_chars('[]"').str.split("\x1f"))
+            answers.get(category, nothing)
+            .select("len", v=parts)
             .explode("v")
-            .select(v=normal_label(pl.col("v")))
+            .select("len", v=normal_label(pl.col("v")))
             .filter(pl.col("v").str.len_chars() > 0)
             .group_by("v")
-            .len()
-            .collect(engine="streaming")
+            .agg(pl.col("len").sum())
             .sort(["len", "v"], descending=[True, False])
         )
-        counts: dict[str, int] = {str(v): int(n) for v, n in entries.iter_rows()}
+        counts: dict[str, int] = {str(v): int(n) for v, n in entries.select("v", "len").iter_rows()}
         known = VOCABULARY.get(category)
         every = {**{v.lower(): 0 for v in known or ()}, **counts}
         total = sum(counts.values())
