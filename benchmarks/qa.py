@@ -2,7 +2,7 @@
 
 python benchmarks/qa.py planted /tmp/planted     # recall and precision, by kind
 python benchmarks/qa.py decode /tmp/pictures     # throughput against Pillow's decode on the same threads
-python benchmarks/qa.py records --count 1000000  # all statistics over so many records
+python benchmarks/qa.py records /tmp/records --count 1000000  # all statistics over so many records
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import argparse
 import hashlib
 import io
 import json
+import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from schemas.record import ImageRecord, RunManifest, encode_line
 
 sys.path.insert(0, str(Path(__file__).parent))
 import planted
+import records
 
 
 def peak_mb() -> int:
@@ -169,14 +172,60 @@ def bench_decode(folder: Path, images: int) -> dict[str, Any]:
     return out
 
 
+def cpu_s() -> float:
+    """Of this process and of those it has waited for."""
+    t = os.times()
+    return t.user + t.system + t.children_user + t.children_system
+
+
+def bench_records(folder: Path, count: int) -> dict[str, Any]:
+    """Everything a pass does with logs alone, step by step: wall and CPU seconds, and the peaks of memory."""
+    from engine.qa.answers import flagged_answers
+    from engine.qa.bias import all_bias
+    from engine.qa.contradictions import contradictions
+    from engine.qa.statistics import all_statistics
+    from engine.qa.tables import build_tables
+
+    if not (folder / "run.json").exists():
+        records.write_run(folder, count)
+    config = RunConfig()
+    out: dict[str, Any] = {"records": count, "steps": {}}
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        wall, cpu = time.perf_counter(), cpu_s()
+        result = work()
+        out["steps"][name] = {"wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(cpu_s() - cpu, 1)}
+        return result
+
+    qa = folder / "qa"
+    qa.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=qa) as work:
+        logs = folder / "log" / "images.jsonl", folder / "log" / "metadata.jsonl"
+        tables = step(
+            "both logs into tables",
+            lambda: build_tables(*logs, config.metadata.label_categories, work=Path(work), out=qa),
+        )
+    step("texts against what was asked", lambda: flagged_answers(tables.metadata, config.metadata))
+    step("contradictions", lambda: contradictions(tables, config))
+    step("statistics", lambda: all_statistics(tables, config, 0))
+    step("bias", lambda: all_bias(tables, config))
+    for unit in ("wall_s", "cpu_s"):
+        out[unit] = round(sum(s[unit] for s in out["steps"].values()), 1)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return {**out, "peak_mb": peak_mb(), "peak_of_one_reading_process_mb": children}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("planted", "decode"))
+    parser.add_argument("what", choices=("planted", "decode", "records"))
     parser.add_argument("folder", type=Path, nargs="?", default=Path(tempfile.gettempdir()) / "groundswell-planted")
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--count", type=int, default=1_000_000)
     args = parser.parse_args()
-    if args.what == "planted":
+    if args.what == "records":
+        print(json.dumps(bench_records(args.folder, args.count), indent=1))
+    elif args.what == "planted":
         if not (args.folder / "truth.json").exists():
             planted.write_set(args.folder, args.images, args.size)
         print(json.dumps(bench_planted(args.folder), indent=1))
