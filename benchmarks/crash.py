@@ -37,7 +37,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ class Volume:
 
 
 @contextmanager
-def a_place(folder: Path, power: bool) -> Iterator[tuple[Path, Volume | None]]:
+def a_place(folder: Path, power: bool) -> Generator[tuple[Path, Volume | None]]:
     """Where the run lies."""
     if not power:
         yield folder, None

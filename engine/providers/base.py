@@ -38,7 +38,10 @@ class Provider(Protocol):
     """Where pictures and texts come from."""
 
     async def call(self, request: Request) -> Response:
-        """The answer to one request. Raises `ProviderError` and nothing else; cancellation passes through."""
+        """The answer to one request. Cancellation passes through.
+
+        Raises `ProviderError`; and `StoreError` before anything was sent, where a picture to be sent cannot be read.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -173,7 +173,10 @@ class GeminiProvider:
         self._client.close()
 
     async def call(self, request: Request) -> Response:
-        """The answer to one request. Raises ProviderError only; cancellation passes through and closes the socket."""
+        """The answer to one request. Cancellation passes through and closes the socket.
+
+        Raises ProviderError, and StoreError before anything was sent where a picture cannot be read.
+        """
         pictures = await read_references(request)
         reply = await self._send(request, pictures)
         if isinstance(reply, ProviderError):

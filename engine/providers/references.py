@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from hashlib import sha256
 
-from engine.errors import ProviderError
+from engine.errors import ProviderError, StoreError
 from engine.providers.classify import tidy
 from schemas.job import Request
 from schemas.outcome import ErrorKind
 
+_OF_THE_PICTURE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}
+)
+
 
 async def read_references(request: Request) -> list[bytes]:
-    """The request's pictures, read off the loop and checked: a job's id speaks of these bytes and no others."""
+    """The request's pictures, read off the loop and checked: a job's id speaks of these bytes and no others.
+
+    Raises ProviderError for a picture that is gone or another one, StoreError where this machine cannot read.
+    """
     if not request.references:
         return []
     return await asyncio.to_thread(lambda: [_read_reference(r.path, r.sha256) for r in request.references])
@@ -28,6 +36,11 @@ def _read_reference(path: str, digest: str) -> bytes:
                 raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: is no plain file"))
             data = file.read()
     except OSError as error:
+        if error.errno not in _OF_THE_PICTURE:  # the disk's or the machine's: another picture would fare no better
+            raise StoreError(
+                f"reference picture {path}: cannot be read: {error.strerror or error}; check the disk and the limit of "
+                "open files (ulimit -n), then run the same command again to continue"
+            ) from error
         raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: {error.strerror or error}")) from None
     if sha256(data).hexdigest() != digest:
         raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: changed since it was planned"))

@@ -284,6 +284,9 @@ class StageRun:
                 error = raised
                 if error.kind is ErrorKind.TOO_LARGE:
                     error = too_large(error, job.request, shrunk=work.shrunk)
+            except StoreError as unreadable:  # nothing was sent, so nothing is in doubt
+                await context.attempts.append(self._rejection(start, Failure(kind="disk", message=str(unreadable))))
+                raise
             latency_s = clock.now() - began
             # A paid-for answer reaches the disk even when the run is cancelled meanwhile.
             with anyio.CancelScope(shield=True):

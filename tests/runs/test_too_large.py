@@ -168,7 +168,7 @@ class TestOverASocket:
         monkeypatch.setattr("engine.simulator.server.BODY_BYTES_MAX", sum(sizes) * 4 // 3 - 100)
         config = {**runs.config(3), "transport": transport}
         async with Simulator(picture="tiny") as sim:
-            there = {"base_url": sim.base_url, "api_key": "k", "prompts": path, "stages": ["image"]}
+            there: dict[str, Any] = {"base_url": sim.base_url, "api_key": "k", "prompts": path, "stages": ["image"]}
             summary = await engine.run(config, tmp_path / "r", **there)
             paid = sim.stats.paid
         assert (summary.images.ok, summary.attempts, paid) == (3, 6, 3)
@@ -185,7 +185,7 @@ class TestOverASocket:
     ) -> None:
         path = prompts(tmp_path, pictures=0)
         async with Simulator(picture="tiny", faults=Faults({"http_413": 1.0})) as sim:
-            there = {"base_url": sim.base_url, "api_key": "k", "prompts": path, "stages": ["image"]}
+            there: dict[str, Any] = {"base_url": sim.base_url, "api_key": "k", "prompts": path, "stages": ["image"]}
             summary = await engine.run({**runs.config(1), "transport": transport}, tmp_path / "r", **there)
             calls = sim.stats.calls
         assert (summary.images.failed, summary.attempts, calls) == (1, 1, 1)
