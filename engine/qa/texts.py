@@ -160,7 +160,7 @@ NEAR_TEXTS_MAX = 1_000_000
 AGREEING_MIN = 8
 """Of 15 hashes; a pair at 0.8 has fewer once in 250."""
 EXACT_MAX = 100_000
-SLICE_ROWS = 20_000
+SLICE_ROWS = 5_000
 BLOCK_ROWS = 1_000
 THREADS = 2
 """numpy works outside the interpreter's lock; each holds a slice of texts."""
