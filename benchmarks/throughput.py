@@ -63,7 +63,7 @@ def run(
     """One run of one arm on core 0; what it prints."""
     script, *arguments = (part.format(kind=kind, concurrency=concurrency) for part in ARMS[arm])
     command = ["taskset", "-c", "0", sys.executable, str(HERE / script)]
-    command += [far["url"], str(count), str(max(10, count // 10)), str(out), *arguments]
+    command += [far["url"], str(count), str(max(2 * concurrency, count // 10)), str(out), *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "GEMINI_"))}
     if far.get("certificate"):
         environment["SSL_CERT_FILE"] = far["certificate"]
