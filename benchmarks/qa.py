@@ -153,7 +153,14 @@ def bench_decode(folder: Path, images: int) -> dict[str, Any]:
                 options = {"compress_level": 6} if kind == "png" else {"quality": 92}
                 bases[n % 8].save(path, **options)
         facts = [
-            Expected(str(p), hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_size, None, None, None)
+            Expected(
+                p.relative_to(folder).as_posix(),
+                hashlib.sha256(p.read_bytes()).hexdigest(),
+                p.stat().st_size,
+                None,
+                None,
+                None,
+            )
             for p in paths
         ]
         times: dict[str, list[float]] = {"decode": [], "look": []}
