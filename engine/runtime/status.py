@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from engine.core.pacific import ZONE, day_bounds
 from engine.runtime.estimate import per_image_usd
 from engine.runtime.summary import Counts, counts_of
 from engine.stages.metadata import task_groups
-from engine.store import RunDir, Settled, is_live, load_manifest, sift
+from engine.store import RunDir, Settled, is_live, load_manifest, sift_settled
 from schemas.config import Metadata, RunConfig
 from schemas.job import Stage
 from schemas.record import RunManifest
@@ -192,17 +193,19 @@ def read_status(root: Path) -> Status:
     folds: dict[Stage, _Fold] = {"image": _Fold(), "metadata": _Fold()}
     paths: dict[Stage, Path] = {"image": run.images_log, "metadata": run.metadata_log}
     for stage, path in paths.items():
-        for part in sift(path, Settled, heads=True):
-            damaged += part.damage is not None
-            if part.records:
-                folds[stage].take(part.records)
+        with closing(sift_settled(path)) as parts:
+            for part in parts:
+                damaged += part.damage is not None
+                if part.records:
+                    folds[stage].take(part.records)
     calls: dict[str, _Calls] = {}
     start, _end = day_bounds(datetime.now(UTC).timestamp(), ZoneInfo(ZONE))
     midnight = datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    for part in sift(run.attempts_log, Settled, heads=True):
-        damaged += part.damage is not None
-        for line in part.records:
-            _begun(line, folds["metadata" if line.stage == "metadata" else "image"], calls, midnight)
+    with closing(sift_settled(run.attempts_log)) as parts:
+        for part in parts:
+            damaged += part.damage is not None
+            for line in part.records:
+                _begun(line, folds["metadata" if line.stage == "metadata" else "image"], calls, midnight)
     asked = int(manifest.config.get("generation", {}).get("num_images", 0))
     images, texts = folds["image"].ledger, folds["metadata"].ledger
     groups = len(task_groups(Metadata.model_validate(manifest.config.get("metadata", {}))))

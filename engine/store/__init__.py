@@ -14,6 +14,7 @@ from engine.store.recovery import Inspection, Recovery, inspect, recover
 from engine.store.repair import LOST
 from engine.store.reserve import Reserve
 from engine.store.scan import Damage, Settled, follow, read_lines, read_records, scan_settled, sift
+from engine.store.sharing import sift_settled
 from engine.store.verify import Finding, VerifyReport, verify
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "save_picture",
     "scan_settled",
     "sift",
+    "sift_settled",
     "threads",
     "verify",
     "write_atomic",

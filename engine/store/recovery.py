@@ -9,6 +9,7 @@ and sectors of it are zero. Nobody was told of such lines. Anything else is dama
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from re import finditer
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from engine.store.fs import DISK, Fs, refused, write_all
 from engine.store.scan import CHUNK_BYTES, LINE_BYTES_MAX, Damage, Settled, is_whole, sift
+from engine.store.sharing import sift_settled
 
 SECTOR_BYTES = 512
 """What a disk writes in one piece, at least."""
@@ -78,14 +80,16 @@ def inspect(
     bad: list[Damage] = []
     bad_before_good = 0
     newest = b""
-    for part in sift(path, kind, heads=True, seen=seen):
-        if part.records:
-            if take is not None:
-                take(part.records)
-            good, good_end, newest = good + len(part.records), part.end, part.newest
-            bad_before_good = len(bad)
-        if part.damage is not None:
-            bad.append(part.damage)
+    quick = seen is None and kind is Settled
+    with closing(sift_settled(path) if quick else sift(path, kind, heads=True, seen=seen)) as parts:
+        for part in parts:
+            if part.records:
+                if take is not None:
+                    take(part.records)
+                good, good_end, newest = good + len(part.records), part.end, part.newest
+                bad_before_good = len(bad)
+            if part.damage is not None:
+                bad.append(part.damage)
     end = max(good_end, bad[-1].offset + bad[-1].size_bytes if bad else 0)
     rest, size_bytes = _after(path, end)
     newline_missing = False

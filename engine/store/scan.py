@@ -6,9 +6,10 @@ and the quotas need, so that a million lines cost seconds and no memory to speak
 
 from __future__ import annotations
 
+import os
+import sys
 import zlib
-from collections.abc import Callable, Iterator
-from io import BufferedReader
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -22,6 +23,8 @@ CHUNK_BYTES = 1 << 17
 """Read at a time: lines are checked while they are still in the processor's cache."""
 LINE_BYTES_MAX = 32 << 20
 """A line longer than this was not written by us; it is damage, and is not held in memory."""
+NEAR_BYTES = 1 << 13
+"""Where the next newline nearly always is."""
 FOLLOW_BYTES_MAX = 8 << 20
 HEAD_BYTES_MIN = 256
 """No line's head is shorter."""
@@ -32,6 +35,7 @@ HEAD_ENDS = (b',"prompt":', b',"caption":')
 _TAIL_BYTES = len(b',"crc":"00000000"}')
 
 R = TypeVar("R", bound=Struct)
+T = TypeVar("T")
 _NOT_OURS = (msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -111,41 +115,50 @@ class Sifted(Struct, Generic[R], frozen=True):
 
 def read_portions(path: Path) -> Iterator[Portion]:
     """All whole lines of a file, some at a time. No file, no lines. Raises StoreError."""
+    return read_open(path, portions)
+
+
+def read_open(path: Path, read: Callable[[int], Iterator[T]]) -> Iterator[T]:
+    """What `read` gives of the open file. No file, nothing. Raises StoreError."""
     try:
-        with path.open("rb") as file:
-            offset, size = 0, CHUNK_BYTES
-            while True:
-                # A line that is not all there yet is read once more: cheaper than to join every chunk to its rest.
-                file.seek(offset)
-                data = file.read(size)
-                end = data.rfind(b"\n") + 1
-                if end:
-                    yield Portion(offset, data)
-                    offset, size = offset + end, CHUNK_BYTES
-                elif len(data) < size:
-                    return
-                elif size <= LINE_BYTES_MAX:
-                    size *= 2
-                else:
-                    rest = _to_newline(file)
-                    if not rest:
-                        return
-                    yield Portion(offset, b"", size + rest)
-                    offset, size = offset + size + rest, CHUNK_BYTES
+        with path.open("rb", buffering=0) as file:
+            yield from read(file.fileno())
     except FileNotFoundError:
         return
     except OSError as error:
         raise refused(path, "read the log", error) from error
 
 
-def _to_newline(file: BufferedReader) -> int:
-    """How many bytes it is to the next newline, itself included; 0 if there is none."""
-    count = 0
-    while chunk := file.read(CHUNK_BYTES):
-        end = chunk.find(b"\n") + 1
+def portions(file: int, start: int = 0, stop: int = sys.maxsize) -> Iterator[Portion]:
+    """The whole lines of an open file, or those between two line ends of it. Raises OSError."""
+    offset, size = start, CHUNK_BYTES
+    while offset < stop:
+        # A line that is not all there yet is read once more: cheaper than to join every chunk to its rest.
+        data = os.pread(file, min(size, stop - offset), offset)
+        end = data.rfind(b"\n") + 1
         if end:
-            return count + end
-        count += len(chunk)
+            yield Portion(offset, data)
+            offset, size = offset + end, CHUNK_BYTES
+        elif len(data) < size:
+            return
+        elif size <= LINE_BYTES_MAX:
+            size *= 2
+        else:
+            rest = to_newline(file, offset + size)
+            if not rest:
+                return
+            yield Portion(offset, b"", size + rest)
+            offset, size = offset + size + rest, CHUNK_BYTES
+
+
+def to_newline(file: int, start: int) -> int:
+    """How many bytes it is to the next newline, itself included; 0 if there is none. Raises OSError."""
+    at = start
+    while data := os.pread(file, NEAR_BYTES, at):
+        end = data.find(b"\n") + 1
+        if end:
+            return at + end - start
+        at += len(data)
     return 0
 
 
@@ -171,16 +184,23 @@ def is_whole(line: bytes) -> bool:
 
 def sift(
     path: Path, kind: type[R], *, heads: bool = False, seen: Callable[[int, bytes], object] | None = None
-) -> Iterator[Sifted[R]]:
+) -> Generator[Sifted[R]]:
     """Read a log, every line checked, so many lines at a time that one costs two microseconds.
 
     With `heads`, lines are parsed up to the first of HEAD_ENDS only: a sixth of an image line. `seen` gets
     offset and bytes (without newline) of each good line. Raises StoreError.
     """
+    return sift_portions(read_portions(path), kind, heads=heads, seen=seen)
+
+
+def sift_portions(
+    read: Iterable[Portion], kind: type[R], *, heads: bool = False, seen: Callable[[int, bytes], object] | None = None
+) -> Generator[Sifted[R]]:
+    """`sift`, of lines from anywhere. They are counted from 1."""
     decode, crc32 = msgspec.json.Decoder(kind).decode, zlib.crc32
     head_end, other_end = HEAD_ENDS
     lines = 0
-    for portion in read_portions(path):
+    for portion in read:
         offset, data = portion.offset, portion.data
         view, find = memoryview(data), data.find
         records: list[R] = []
