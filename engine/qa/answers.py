@@ -1,6 +1,6 @@
 """Captions, labels and comments against what was asked: there, whole, in the vocabulary, not boilerplate.
 
-Everything is a polars expression over the answers in force, so a million answers are one streaming pass.
+The rules are polars expressions over answers, evaluated where the log is read (`marks`); here they are collected.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from engine.qa.languages import reads_otherwise
-from engine.qa.tables import slug
+from engine.qa.rows import TASKS
 from schemas.config import Metadata
-from schemas.metadata import VOCABULARY
+from schemas.metadata import VOCABULARY, slug
 
-SLICE_ROWS = 40_000
 CAPTION_CHARS_MIN = 10
 CAPTION_CHARS_MAX = 500
 PLACEHOLDER = (
@@ -38,42 +37,49 @@ def _any(comments: pl.Expr, test: pl.Expr) -> pl.Expr:
     return comments.list.eval(test).list.any().fill_null(False)
 
 
-def answer_flags(asked: Metadata) -> list[pl.Expr]:
-    """Expressions over a row of metadata.parquet, each a flag's name where it applies and null elsewhere."""
+def answer_flags(asked: Metadata) -> dict[str, list[pl.Expr]]:
+    """By task, expressions over a row of answers, each a flag's name where it applies and null elsewhere.
+
+    They hold as far as the row speaks for the task.
+    """
     element = pl.element()
     caption, comments = pl.col("caption"), pl.col("comments")
-    for_caption, for_labels, for_comments = pl.col("for_caption"), pl.col("for_labels"), pl.col("for_comments")
-    has_caption, has_comments = for_caption & caption.is_not_null(), for_comments & comments.is_not_null()
-    has_labels = for_labels & pl.col("labels").is_not_null()
+    there, told, labelled = caption.is_not_null(), comments.is_not_null(), pl.col("labels").is_not_null()
     chars = caption.str.strip_chars().str.len_chars()
-    # Comments may be in anybody's language unless one was asked for.
-    told = comments.list.join(" ", ignore_nulls=True)
-    said_otherwise = pl.lit(False) if asked.language is None else reads_otherwise(told, asked.language)
-    tests: dict[str, pl.Expr] = {
-        "no_caption": for_caption & caption.is_null(),
-        "caption_empty": has_caption & (chars == 0),
-        "caption_short": has_caption & chars.is_between(1, CAPTION_CHARS_MIN - 1),
-        "caption_long": has_caption & (chars > CAPTION_CHARS_MAX),
-        "caption_placeholder": has_caption & caption.str.contains(PLACEHOLDER),
-        "language": (has_caption & reads_otherwise(caption, asked.language or "en")) | (has_comments & said_otherwise),
-        "caption_variations": has_caption
-        & (pl.col("captions") < asked.num_caption_variations)
-        & (asked.num_caption_variations > 1),
-        "no_labels": for_labels & pl.col("labels").is_null(),
-        "labels_missing": has_labels & _missing(asked.label_categories),
-        "labels_unknown": has_labels & _unknown(asked.label_categories),
-        "no_comments": for_comments & comments.is_null() & (asked.num_comments_per_image > 0),
-        "comments_count": has_comments & (comments.list.len() != asked.num_comments_per_image),
-        "comments_empty": has_comments & _any(comments, _blank(element)),
-        "comments_placeholder": has_comments & _any(comments, element.str.contains(PLACEHOLDER)),
-        "comments_repeated": has_comments
-        & (comments.list.eval(element.str.to_lowercase()).list.n_unique() < comments.list.len()),
+    tests: dict[str, dict[str, pl.Expr]] = {
+        "caption": {
+            "no_caption": ~there,
+            "caption_empty": there & (chars == 0),
+            "caption_short": there & chars.is_between(1, CAPTION_CHARS_MIN - 1),
+            "caption_long": there & (chars > CAPTION_CHARS_MAX),
+            "caption_placeholder": there & caption.str.contains(PLACEHOLDER),
+            "language": there & reads_otherwise(caption, asked.language or "en"),
+        },
+        "labels": {
+            "no_labels": ~labelled,
+            "labels_missing": labelled & _missing(asked.label_categories),
+            "labels_unknown": labelled & _unknown(asked.label_categories),
+        },
+        "comments": {
+            "comments_count": told & (comments.list.len() != asked.num_comments_per_image),
+            "comments_empty": told & _any(comments, _blank(element)),
+            "comments_placeholder": told & _any(comments, element.str.contains(PLACEHOLDER)),
+            "comments_repeated": told
+            & (comments.list.eval(element.str.to_lowercase()).list.n_unique() < comments.list.len()),
+        },
     }
+    if asked.num_caption_variations > 1:
+        tests["caption"]["caption_variations"] = there & (pl.col("captions") < asked.num_caption_variations)
+    if asked.num_comments_per_image:
+        tests["comments"]["no_comments"] = ~told
+    if asked.language is not None:  # otherwise comments may be in anybody's language
+        joined = comments.list.join(" ", ignore_nulls=True)
+        tests["comments"]["language"] = told & reads_otherwise(joined, asked.language)
     if not asked.include_hashtags:
-        tests["hashtags"] = has_comments & _any(comments, element.str.contains(HASHTAG))
+        tests["comments"]["hashtags"] = told & _any(comments, element.str.contains(HASHTAG))
     if not asked.include_emojis:
-        tests["emojis"] = has_comments & _any(comments, element.str.contains(EMOJI))
-    return [pl.when(test).then(pl.lit(name)) for name, test in tests.items()]
+        tests["comments"]["emojis"] = told & _any(comments, element.str.contains(EMOJI))
+    return {task: [pl.when(test).then(pl.lit(name)) for name, test in some.items()] for task, some in tests.items()}
 
 
 def _value(category: str) -> pl.Expr:
@@ -102,13 +108,12 @@ def _unknown(categories: Sequence[str]) -> pl.Expr:
     return pl.any_horizontal(outside) if outside else pl.lit(False)
 
 
-def flagged_answers(metadata: Path, asked: Metadata) -> pl.DataFrame:
+def flagged_answers(metadata: Path) -> pl.DataFrame:
     """image_id, index and `flags` of each answer in force, with what it speaks for and whether it has it; no texts."""
-    table = pl.scan_parquet(metadata)
-    rows = table.select(pl.len()).collect().item()
-    # In slices: a streaming scan reads so many row groups of text ahead that memory would follow the log.
-    parts = [
-        table.slice(start, SLICE_ROWS)
+    none = pl.lit([], pl.List(pl.String))
+    flags = [pl.when(f"for_{task}").then(f"{task}_flags").otherwise(none) for task in TASKS]
+    return (
+        pl.scan_parquet(metadata)
         .select(
             "image_id",
             "index",
@@ -116,15 +121,9 @@ def flagged_answers(metadata: Path, asked: Metadata) -> pl.DataFrame:
             "status",
             "newest_attempt",
             "redone",
-            "for_caption",
-            "for_labels",
-            "for_comments",
-            has_caption=pl.col("for_caption") & pl.col("caption").is_not_null(),
-            has_labels=pl.col("for_labels") & pl.col("labels").is_not_null(),
-            has_comments=pl.col("for_comments") & pl.col("comments").is_not_null(),
-            flags=pl.concat_list(answer_flags(asked)).list.drop_nulls(),
+            *[f"for_{task}" for task in TASKS],
+            *[(pl.col(f"for_{task}") & pl.col(f"has_{task}")).alias(f"has_{task}") for task in TASKS],
+            flags=pl.concat_list(flags).list.unique(maintain_order=True),  # caption and comments share `language`
         )
         .collect()
-        for start in range(0, max(rows, 1), SLICE_ROWS)
-    ]
-    return pl.concat(parts)
+    )

@@ -16,6 +16,7 @@ from scipy import special
 
 from engine.qa.answers import normal_label
 from engine.qa.languages import reads_english
+from engine.qa.marks import DESCRIBED, said
 from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
 from engine.qa.statistics import answered
 from engine.qa.tables import Tables, slug
@@ -38,40 +39,19 @@ WORDS_IMAGES = 200_000
 """Among so many images a word that goes with a group shows; more would only take longer."""
 TERMS_SHOWN = 12
 GROUPS = ("gender", "age_group", "area", "education_level", "occupation")
-DESCRIBED: dict[str, dict[str, str]] = {
-    "gender": {
-        "female": r"\b(?:wom[ae]n|females?|girls?|mothers?|grandmothers?|sisters?|daughters?|lad(?:y|ies)|she|hers?)\b",
-        "male": r"\b(?:m[ae]n|males?|boys?|fathers?|grandfathers?|brothers?|sons?|gentlem[ae]n|guys?|he|his|him)\b",
-    },
-    "age": {
-        "young": r"\b(?:young(?:er|sters?)?|youths?|teen(?:s|agers?)?|students?|twenties|girls?|boys?)\b",
-        "middle": r"\b(?:middle[- ]aged|thirties|forties)\b",
-        "older": r"\b(?:old(?:er)?|elder(?:s|ly)?|seniors?|grey[- ]haired|gray[- ]haired|fifties|sixties|seventies|"
-        r"pensioners?|retired|grand(?:mothers?|fathers?|parents?))\b",
-    },
-    "area": {
-        "urban": r"\b(?:cit(?:y|ies)|urban|downtown|streets?|skyline|avenue|plaza|buildings?)\b",
-        "rural": r"\b(?:rural|villages?|farms?|fields?|countryside|tractors?|hills?)\b",
-    },
-}
-"""Words by which captions say who or what is seen."""
 _AGE = {"18-24": "young", "25-34": "young", "35-44": "middle", "45-54": "middle", "55-64": "older", "65+": "older",
         "65-74": "older", "75+": "older"}  # fmt: skip
 
 
 def _described(tables: Tables) -> pl.DataFrame:
-    """Per image: what was asked for, and which words its caption has. Narrow: no text leaves the query."""
-    text = pl.col("caption").str.to_lowercase()
-    marks = [
-        text.str.contains(pattern).alias(f"{dimension}:{group}")
-        for dimension, groups in DESCRIBED.items()
-        for group, pattern in groups.items()
-    ]
-    said = answered(tables, "caption").filter(pl.col("caption").is_not_null()).select("image_id", *marks)
+    """Per image: what was asked for, and which words its caption has. No text is read."""
+    marks = [f"{dimension}:{group}" for dimension, groups in DESCRIBED.items() for group in groups]
+    said_of = [said(mark).alias(mark) for mark in marks]
+    told = answered(tables, "caption").filter("has_caption").select("image_id", *said_of)
     asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
     return (
         asked.select("image_id", "gender", "age_group", "area", "women_asked", "men_asked")
-        .join(said, on="image_id")
+        .join(told, on="image_id")
         .collect(engine="streaming")
     )
 
@@ -182,8 +162,8 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
         return []
     labels = (
         answered(tables, "labels")
-        .filter(pl.col("labels").is_not_null())
-        .select("image_id", *[normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in names])
+        .filter("has_labels")
+        .select("image_id", *[pl.col("label").struct.field(slug(c)).alias(f"label:{c}") for c in names])
     )
     asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", *GROUPS)
     # Once into memory, a few bytes a cell, instead of reading the tables for each of the many pairs.
@@ -192,25 +172,30 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
         .select(pl.exclude("image_id").cast(pl.Categorical))
         .collect(engine="streaming")
     )
+    pairs = [(group, category) for group in GROUPS for category in names]
+    queries = [
+        both.lazy()
+        .select(group, f"label:{category}")
+        .drop_nulls()
+        .group_by(pl.all())
+        .len()
+        .cast({group: pl.String, f"label:{category}": pl.String})
+        .group_by(group, normal_label(pl.col(f"label:{category}")))
+        .agg(pl.col("len").sum())
+        for group, category in pairs
+    ]
     found: list[dict[str, Any]] = []
-    for group in GROUPS:
-        for category in names:
-            counts = (
-                both.filter(pl.col(group).is_not_null() & pl.col(f"label:{category}").is_not_null())
-                .group_by(group, f"label:{category}")
-                .len()
-                .cast({group: pl.String, f"label:{category}": pl.String})
-            )
-            wide = counts.pivot(f"label:{category}", index=group, values="len").fill_null(0).sort(group)
-            table = wide.drop(group).to_numpy().astype(float)
-            enough = table.sum(1) >= N_MIN if table.size else np.zeros(0, bool)
-            if enough.sum() < 2:
-                continue
-            v, p = cramers_v(table[enough])
-            found.append(
-                {"group": group, "category": category, "n": int(table[enough].sum()), "v": round(v, 4), "p": p,
-                 "levels": int(enough.sum())}
-            )  # fmt: skip
+    for (group, category), counts in zip(pairs, pl.collect_all(queries), strict=True):
+        wide = counts.pivot(f"label:{category}", index=group, values="len").fill_null(0).sort(group)
+        table = wide.drop(group).to_numpy().astype(float)
+        enough = table.sum(1) >= N_MIN if table.size else np.zeros(0, bool)
+        if enough.sum() < 2:
+            continue
+        v, p = cramers_v(table[enough])
+        found.append(
+            {"group": group, "category": category, "n": int(table[enough].sum()), "v": round(v, 4), "p": p,
+             "levels": int(enough.sum())}
+        )  # fmt: skip
     for row, stands in zip(found, discoveries([r["p"] for r in found]), strict=True):
         row["stands"] = stands and row["v"] >= V_NOTABLE
         strength = "strongly" if row["v"] >= 0.5 else "moderately" if row["v"] >= 0.3 else "weakly"
@@ -295,11 +280,12 @@ def stereotypes(tables: Tables) -> list[dict[str, Any]]:
         row["terms"] = terms[: 2 * TERMS_SHOWN]
         row["compared"] = common.height
         of = {one: [t["word"] for t in terms if t["z"] > 0][:4], other: [t["word"] for t in terms if t["z"] < 0][:4]}
+        where = f" in captions of {n_left:,} images of {one} and {n_right:,} of {other}"
         told = [f"{name}: {', '.join(words)}" for name, words in of.items() if words]
         row["sentence"] = (
-            f"Of {common.height:,} words, {len(terms)} are used clearly more for one side. " + "; ".join(told) + "."
+            f"Of {common.height:,} words{where}, {len(terms)} are used clearly more for one side. {'; '.join(told)}."
             if terms
-            else f"Of {common.height:,} words, none is used clearly more for {one} or {other}."
+            else f"Of {common.height:,} words{where}, none is used clearly more for {one} or {other}."
         )
         out.append(row)
     return out

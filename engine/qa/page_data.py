@@ -8,6 +8,7 @@ from engine.qa.charts import bars, curve, histogram, intervals, legend, number, 
 from engine.qa.markup import Safe, join, shorten, tag
 from engine.qa.model import QAReport
 from engine.qa.money import money_part
+from engine.qa.texts import TOKEN_BUDGET
 
 WORDS_SHOWN = 40
 VALUES_SHOWN = 12
@@ -127,7 +128,7 @@ def texts_section(report: QAReport) -> Safe | None:
         t = texts[name]
         if not t["lengths"]["n"]:
             continue
-        words, chars = t["lengths"]["words"], t["lengths"]["chars"]
+        words, chars, counted = t["lengths"]["words"], t["lengths"]["chars"], t["words"]
         note = (
             f"{number(t['lengths']['n'])} texts · {number(words['median'])} words in the middle, "
             f"{number(words['min'])} to {number(words['max'])} · {number(chars['mean'])} characters on average"
@@ -138,12 +139,14 @@ def texts_section(report: QAReport) -> Safe | None:
         )  # fmt: skip
         cards.append(
             tag("div", tag("h3", f"{name.capitalize()}: vocabulary"),
-                tag("p", f"{number(t['words']['vocabulary'])} different words in {number(t['words']['tokens'])}, "
-                         f"{number(t['words']['once'])} of them once", cls="small quiet"),
+                tag("p", f"{number(counted['vocabulary'])} different words in {number(counted['tokens'])}, "
+                         f"{number(counted['once'])} of them once{_sample(counted['texts'], t)}", cls="small quiet"),
                 curve(t["variety"]["vocabulary_growth"], "words read", "different", "Different words as one reads on"),
                 cls="card")
         )  # fmt: skip
     parts.append(tag("div", *cards, cls="cards"))
+    told = {name: t for name, t in texts.items() if t["lengths"]["n"]}
+    compared = {name: t for name, t in told.items() if "compared" in t}
     rows = [
         tag(
             "tr", tag("td", name.capitalize()), *[
@@ -161,17 +164,38 @@ def texts_section(report: QAReport) -> Safe | None:
     head = tag("tr", *[tag("th", t, cls="num" if t else None) for t in titles])
     parts.append(tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), cls="scroll"))
     parts.append(
-        tag("p", "Distinct n: share of different runs of n words in the first 50,000 words of a sample; more is more "
-                 "varied. Compression: how many times smaller the sample gets; less is more varied. Repeated: texts "
-                 "equal to an earlier one. Nearly: at least 80 % of three-word runs shared.", cls="small quiet")
+        tag("p", f"Distinct n: share of different runs of n words in the first {TOKEN_BUDGET:,} words of a sample; "
+                 "more is more varied. Compression: how many times smaller the sample gets; less is more varied. The "
+                 f"sample has {_in_words([(name, t['variety']['texts'], t) for name, t in told.items()])}. Repeated: "
+                 "of all texts, those equal to an earlier one. Nearly: at least 80 % of three-word runs shared with "
+                 f"an earlier one, among {_in_words([(name, t['compared'], t) for name, t in compared.items()])}.",
+            cls="small quiet")
     )  # fmt: skip
     parts += [tag("p", note, cls="say") for note in report.method["not_applied"]]
     for name in ("captions", "comments"):
         top = texts[name]["words"]["top"][:WORDS_SHOWN]
         if top:
             words = [tag("span", w, tag("small", number(n))) for w, n in top]
-            parts += [tag("h3", f"Most frequent words of {name}"), tag("div", *words, cls="words")]
+            parts += [
+                tag("h3", f"Most frequent words of {name}"),
+                tag("p", f"Counted{_sample(texts[name]['words']['texts'], texts[name])}.", cls="small quiet"),
+                tag("div", *words, cls="words"),
+            ]
     return join(*parts)
+
+
+def _of(count: int, text: dict[str, Any]) -> str:
+    every = text["lengths"]["n"]
+    return f"all {number(every)}" if count == every else f"{number(count)} of {number(every)}"
+
+
+def _sample(count: int, text: dict[str, Any]) -> str:
+    return f" in {_of(count, text)} texts"
+
+
+def _in_words(told: list[tuple[str, int, dict[str, Any]]]) -> str:
+    """Which share of which texts: "all 812 captions, 200,113 of 1,000,000 prompts"."""
+    return ", ".join(f"{_of(count, text)} {name}" for name, count, text in told)
 
 
 def bias_section(report: QAReport) -> Safe | None:

@@ -80,7 +80,7 @@ def _pass(
     tables = build_tables(
         run.images_log,
         run.metadata_log,
-        config.metadata.label_categories,
+        config.metadata,
         work=work,
         out=run.qa,
         tick=lambda stage, lines: tell(Progress(f"reading the {stage} log", lines, 0)),
@@ -116,7 +116,7 @@ def _pass(
         accepted=pl.col("image_id").is_in(sorted(accepted))
     )
     tell(Progress("reading captions, labels and comments", 0, 0))
-    answers = flagged_answers(tables.metadata, config.metadata)
+    answers = flagged_answers(tables.metadata)
     at_odds = contradictions(tables, config)
     if not config.validation.validate_metadata:
         answers = answers.with_columns(flags=pl.lit([], pl.List(pl.String)))

@@ -88,11 +88,13 @@ def components(
     captions = statistics.get("texts", {}).get("captions")
     if captions and captions["lengths"]["n"] >= 2:
         n = captions["lengths"]["n"]
-        same = min(n, captions["repeated"] + captions["nearly_repeated"])
+        nearly, compared = captions["nearly_repeated"], captions["compared"]
+        same = min(n, captions["repeated"] + nearly * n / max(1, compared))
+        among = "" if compared == n else f" (looked for among {compared:,})"
         out.append(_part(
             "variety", "Texts are not repeated", 1, 1 - same / n,
             f"{captions['repeated']:,} of {n:,} captions repeat an earlier one word for word, "
-            f"{captions['nearly_repeated']:,} nearly so.",
+            f"{nearly:,} nearly so{among}.",
             "Prompts that differ more: more themes and settings, or a higher complexity.",
         ))  # fmt: skip
     mixes = [t for t in statistics.get("targets", ()) if t["enough"]]

@@ -12,7 +12,18 @@ from engine.qa.money import money
 from engine.qa.numbers import balance, entropy, total_variation, wilson
 from engine.qa.tables import REDO, Tables, slug
 from engine.qa.targets import target_mix
-from engine.qa.texts import lengths, measures, near_texts, repeated, sample_texts, top_words, variety
+from engine.qa.texts import (
+    NEAR_TEXTS_MAX,
+    how_many,
+    lengths,
+    near_texts,
+    repeated,
+    sample_texts,
+    sampled,
+    sizes,
+    top_words,
+    variety,
+)
 from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
@@ -52,7 +63,7 @@ def answered(tables: Tables, task: str) -> pl.LazyFrame:
 def _label_counts(tables: Tables, categories: Sequence[str]) -> dict[str, pl.DataFrame]:
     """How often each value stands in each category, as answered, counted in one pass over the answers."""
     names = [slug(c) for c in categories]
-    frame = answered(tables, "labels").filter(pl.col("labels").is_not_null())
+    frame = answered(tables, "labels").filter("has_labels")
     members = frame.select([pl.col("label").struct.field(name).alias(name) for name in names])
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
     for batch in members.collect_batches(chunk_size=BATCH_ROWS) if names else ():
@@ -148,30 +159,27 @@ def asked_mix(tables: Tables) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, Any]:
+def text_statistics(tables: Tables, seed: int) -> dict[str, Any]:
     """Lengths, words and variety of captions and comments, repeated and nearly repeated captions and prompts."""
-    captions = answered(tables, "caption").select("image_id", text="caption").filter(pl.col("text").is_not_null())
-    comments = (
-        answered(tables, "comments")
-        .select("image_id", text="comments")
-        .explode("text")
-        .filter(pl.col("text").is_not_null())
-    )
-    prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", text="prompt")
+    captions = answered(tables, "caption").select("image_id", text="caption", size="caption_size")
+    comments = answered(tables, "comments").select(text="comments", size="comment_sizes").explode("text", "size")
+    prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
+    prompts = prompts.select("image_id", text="prompt", size="prompt_size")
     out: dict[str, Any] = {}
     for name, frame in (("captions", captions), ("comments", comments), ("prompts", prompts)):
-        measured = measures(frame, "text")
+        measured = sizes(frame)
         n = measured.height
         out[name] = {
             "lengths": lengths(measured),
-            "words": top_words(frame, "text", n, seed) if name != "prompts" else None,
-            "variety": variety(sample_texts(frame, "text", n, seed)),
+            "words": top_words(frame, measured, seed) if name != "prompts" else None,
+            "variety": variety(sample_texts(frame, n, seed)),
             "repeated": repeated(measured),
         }
-    for name, frame in (("captions", captions), ("prompts", prompts)):
-        near = near_texts(frame, "text")
-        out[name]["nearly_repeated"] = near.filter(pl.col("jaccard") < 1).height
-        out[name]["near_examples"] = near.filter(pl.col("jaccard") < 1).head(5).rows()
+        if name != "comments":
+            near = near_texts(sampled(frame, n, seed, NEAR_TEXTS_MAX), "text").filter(pl.col("jaccard") < 1)
+            out[name]["compared"] = how_many(measured, seed, NEAR_TEXTS_MAX)
+            out[name]["nearly_repeated"] = near.height
+            out[name]["near_examples"] = near.head(5).rows()
     return out
 
 
@@ -243,7 +251,7 @@ def all_statistics(tables: Tables, config: RunConfig, seed: int) -> dict[str, An
         "targets": target_mix(labels, config.qa.targets),
         "reference": reference_rates(labels),
         "asked_mix": asked_mix(tables),
-        "texts": text_statistics(tables, config, seed),
+        "texts": text_statistics(tables, seed),
         "cost": cost,
         "money": money(pl.scan_parquet(tables.prompts), cost, config),
         "errors": errors(tables),

@@ -18,6 +18,7 @@ from msgspec import Struct
 from engine.qa.logs import Reading, spans
 from engine.qa.rows import TASKS
 from engine.qa.tabulate import Stage, Task, tabulate_all, write_empty
+from schemas.config import Metadata
 from schemas.metadata import slug
 
 __all__ = ["ROW_GROUP", "TASKS", "Tables", "build_tables", "slug"]
@@ -122,13 +123,15 @@ def _replace(rows: pl.LazyFrame, table: Path, scratch: Path) -> None:
 def build_tables(
     images_log: Path,
     metadata_log: Path,
-    categories: Sequence[str],
+    asked: Metadata,
     *,
     work: Path,
     out: Path,
     tick: Callable[[str, int], None] = lambda stage, lines: None,
 ) -> Tables:
-    """Read both logs once; write prompts, metadata and attempts under `out`. `work` is scratch the caller empties."""
+    """Read both logs once; write prompts, metadata and attempts under `out`.
+
+    Texts are judged by what was `asked` while they are at hand. `work` is scratch the caller empties."""
     logs: dict[Stage, Path] = {"image": images_log, "metadata": metadata_log}
     readings: dict[Stage, Reading] = {"image": Reading(), "metadata": Reading()}
     size = sum(log.stat().st_size for log in logs.values() if log.exists())
@@ -139,12 +142,12 @@ def build_tables(
     for stage, log in logs.items():
         rows = work / stage
         rows.mkdir()
-        write_empty(stage, categories, rows, attempts)
+        write_empty(stage, asked, rows, attempts)
         for number, span in enumerate(spans(log, processes, readings[stage])):
             shares[number].append(
                 Task(
                     stage=stage, log=str(log), span=span, number=number, rows=str(rows), attempts=str(attempts),
-                    categories=tuple(categories),
+                    asked=asked.model_dump_json(),
                 )
             )  # fmt: skip
     lines = dict.fromkeys(logs, 0)

@@ -21,7 +21,9 @@ import polars as pl
 from msgspec import Struct
 
 from engine.qa.logs import Damage, Reading, Span, chunks, lines_before
+from engine.qa.marks import mark_answers, mark_prompts
 from engine.qa.rows import TASKS, Labels, image_columns, image_line, metadata_columns, metadata_line
+from schemas.config import Metadata
 from schemas.record import check_line
 
 ROWS_PER_PART = 20_000
@@ -45,7 +47,8 @@ class Task(Struct, frozen=True, kw_only=True):
     """Folder for the final lines, wide."""
     attempts: str
     """Folder for all lines, narrow."""
-    categories: tuple[str, ...] = ()
+    asked: str
+    """`metadata` of the configuration, as JSON."""
 
 
 class _Told(Struct):
@@ -62,14 +65,15 @@ def tabulate(task: Task, tick: Callable[[Stage, int], None]) -> Reading:
     log = Path(task.log)
     first = lines_before(log, task.span.start) + 1
     parse: Callable[[bytes], Any] = image_line if task.stage == "image" else metadata_line
-    labels = Labels(task.categories)
+    asked = Metadata.model_validate_json(task.asked)
+    labels = Labels(asked.label_categories)
     records: list[Any] = []
     numbers: list[int] = []
     parts = 0
 
     def write() -> None:
         name = f"{task.stage}-{task.number:03d}-{parts:06d}.parquet"
-        _write(_frame(task.stage, records, numbers, labels), name, Path(task.rows), Path(task.attempts))
+        _write(_frame(task.stage, records, numbers, labels), asked, name, Path(task.rows), Path(task.attempts))
 
     for start, lines in chunks(log, task.span):
         offset = start
@@ -100,7 +104,7 @@ def _frame(stage: Stage, records: list[Any], numbers: list[int], labels: Labels)
     return frame.with_columns(pl.Series("line", numbers, dtype=pl.UInt32), pl.lit(stage).alias("stage"))
 
 
-def _write(frame: pl.DataFrame, name: str, rows: Path, attempts: Path) -> None:
+def _write(frame: pl.DataFrame, asked: Metadata, name: str, rows: Path, attempts: Path) -> None:
     absent = [pl.lit(None, kind).alias(n) for n, kind in _ABSENT.items() if n not in frame.columns]
     narrow = frame.with_columns(absent).select(ATTEMPT_COLUMNS)
     narrow.write_parquet(attempts / name, compression="zstd", compression_level=1)
@@ -110,15 +114,16 @@ def _write(frame: pl.DataFrame, name: str, rows: Path, attempts: Path) -> None:
         .with_columns(redone=pl.lit(0, pl.UInt32), newest_attempt="attempt")
         .drop("stage", *_ATTEMPTS_ONLY)
     )
+    wide = mark_prompts(wide) if "prompt" in wide.columns else mark_answers(wide, asked)
     # Small row groups, because a streaming scan reads a number of them ahead, whatever they hold.
     wide.write_parquet(
         rows / name, compression="zstd", compression_level=1, statistics=False, row_group_size=ROWS_READ_AHEAD
     )
 
 
-def write_empty(stage: Stage, categories: Sequence[str], rows: Path, attempts: Path) -> None:
+def write_empty(stage: Stage, asked: Metadata, rows: Path, attempts: Path) -> None:
     """Tables without a row, so that there is something to scan whatever the log holds."""
-    _write(_frame(stage, [], [], Labels(categories)), f"{stage}-000-empty.parquet", rows, attempts)
+    _write(_frame(stage, [], [], Labels(asked.label_categories)), asked, f"{stage}-000-empty.parquet", rows, attempts)
 
 
 _ABSENT: dict[str, pl.DataType] = {"theme": pl.String(), **{f"for_{task}": pl.Boolean() for task in TASKS}}

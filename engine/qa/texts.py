@@ -1,8 +1,8 @@
 """How varied are captions and comments? Lengths, words, distinct n-grams, compression, near-repeated texts.
 
 Measures that depend on the amount of text are taken on a fixed seeded sample, so that runs of different size
-can be compared (Shaib et al. 2024; Deshpande et al. 2025). Words are counted in at most `WORDS_SAMPLE` texts;
-lengths and repetitions in all.
+can be compared (Shaib et al. 2024; Deshpande et al. 2025). Words are counted in about `WORDS_SAMPLE` texts, near
+repetitions looked for among about `NEAR_TEXTS_MAX`, lengths and repetitions counted in all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 SAMPLE = 5_000
 TOKEN_BUDGET = 50_000
@@ -156,10 +157,13 @@ STOP_WORDS = frozenset(
 SHINGLE_WORDS = 3
 HASHES, ROWS_PER_BAND = 15, 3
 JACCARD = 0.8
-NEAR_TEXTS_MAX = 1_000_000
+NEAR_TEXTS_MAX = 200_000
+"""Among so many texts a habit of repeating shows; equal texts are counted among all."""
 AGREEING_MIN = 8
 """Of 15 hashes; a pair at 0.8 has fewer once in 250."""
 EXACT_MAX = 100_000
+PAIRS_AT_ONCE = 20_000
+"""Their texts are held together."""
 SLICE_ROWS = 5_000
 BLOCK_ROWS = 1_000
 THREADS = 2
@@ -184,7 +188,11 @@ def _plain(texts: pl.Series) -> pl.Series:
     return lower.scatter(at, lower.gather(at).str.replace_all(r"\s+", " ")) if len(at) else lower
 
 
-def _measures(texts: pl.Series) -> pl.Series:
+MEASURES = pl.Struct({"chars": pl.UInt32(), "words": pl.UInt32(), "key": pl.UInt64()})
+
+
+def measures(texts: pl.Series) -> pl.Series:
+    """Of each text its characters, its words, and a key that texts share which differ in case and blanks at most."""
     plain = _plain(texts)
     return pl.DataFrame(
         {
@@ -195,13 +203,10 @@ def _measures(texts: pl.Series) -> pl.Series:
     ).to_struct("measures")
 
 
-_MEASURES = pl.Struct({"chars": pl.UInt32(), "words": pl.UInt32(), "key": pl.UInt64()})
-
-
-def measures(texts: pl.LazyFrame, column: str) -> pl.DataFrame:
-    """Of each text its characters, its words, and a key that texts share which differ in case and blanks at most."""
-    measured = pl.col(column).map_batches(_measures, return_dtype=_MEASURES, is_elementwise=True)
-    return texts.filter(pl.col(column).is_not_null()).select(m=measured).unnest("m").collect(engine="streaming")
+def sizes(texts: pl.LazyFrame) -> pl.DataFrame:
+    """The measures of all texts there are, from their column `size`."""
+    measured = texts.select("size").unnest("size").filter(pl.col("chars").is_not_null())
+    return measured.collect(engine="streaming")
 
 
 def lengths(measured: pl.DataFrame) -> dict[str, Any]:
@@ -241,22 +246,35 @@ def _spread(counts: pl.DataFrame, unit: str) -> dict[str, Any]:
     }
 
 
-def _some(texts: pl.LazyFrame, column: str, n: int, seed: int, count: int) -> pl.LazyFrame:
-    """About `count` of the n texts, chosen by their hash: it depends on the seed and the texts only."""
-    key = pl.col(column).hash(seed)
-    some = texts.filter(pl.col(column).is_not_null()).select(column, key=key)
-    return some if n <= count else some.filter(pl.col("key") < int(2**64 * count / n))
+_KEY = pl.col("size").struct.field("key")
 
 
-def top_words(texts: pl.LazyFrame, column: str, n: int, seed: int) -> dict[str, Any]:
+def _drawn(key: pl.Expr, n: int, seed: int, count: int) -> pl.Expr:
+    """Whether a text is among about `count` of n, by the hash of its key: it depends on the seed and the text only."""
+    return key.hash(seed) < int(2**64 * count / n)
+
+
+def sampled(texts: pl.LazyFrame, n: int, seed: int, count: int) -> pl.LazyFrame:
+    """All of the n texts, or about `count` of them. `size` is their measures, so that no other text is looked at."""
+    return texts.filter(pl.col("text").is_not_null() if n <= count else _drawn(_KEY, n, seed, count))
+
+
+def how_many(measured: pl.DataFrame, seed: int, count: int) -> int:
+    """How many texts `sampled` takes."""
+    n = measured.height
+    return n if n <= count else int(measured.select(_drawn(pl.col("key"), n, seed, count).sum()).item())
+
+
+def top_words(texts: pl.LazyFrame, measured: pl.DataFrame, seed: int) -> dict[str, Any]:
     """The most frequent words without the commonest English ones, and the size of the vocabulary."""
-    some = _some(texts, column, n, seed, WORDS_SAMPLE)
-    words = some.select(word=_words(pl.col(column)))
+    n = measured.height
+    some = sampled(texts, n, seed, WORDS_SAMPLE)
+    words = some.select(word=_words(pl.col("text")))
     counted = words.explode("word").drop_nulls().group_by("word").len().collect(engine="streaming")
     telling = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)) & (pl.col("word").str.len_chars() > 1))
     top = telling.sort(["len", "word"], descending=[True, False]).head(TOP_WORDS)
     return {
-        "texts": n if n <= WORDS_SAMPLE else some.select(pl.len()).collect(engine="streaming").item(),
+        "texts": how_many(measured, seed, WORDS_SAMPLE),
         "tokens": int(counted["len"].sum() or 0),
         "vocabulary": counted.height,
         "once": counted.filter(pl.col("len") == 1).height,
@@ -264,12 +282,16 @@ def top_words(texts: pl.LazyFrame, column: str, n: int, seed: int) -> dict[str, 
     }
 
 
-def sample_texts(texts: pl.LazyFrame, column: str, n: int, seed: int) -> list[str]:
+def sample_texts(texts: pl.LazyFrame, n: int, seed: int) -> list[str]:
     """A fixed-size sample that depends on the seed and the texts only, in a reproducible order."""
-    some = _some(texts, column, n, seed, SAMPLE + SAMPLE // 4).collect(engine="streaming")
+
+    def drawn(count: int) -> pl.LazyFrame:
+        return sampled(texts, n, seed, count).select("text", key=_KEY.hash(seed))
+
+    some = drawn(SAMPLE + SAMPLE // 4).collect(engine="streaming")
     if some.height < min(n, SAMPLE):  # many equal texts share their hash
-        some = _some(texts, column, n, seed, n).bottom_k(SAMPLE, by=["key", column]).collect(engine="streaming")
-    return some.sort("key", column).head(SAMPLE)[column].to_list()
+        some = drawn(n).bottom_k(SAMPLE, by=["key", "text"]).collect(engine="streaming")
+    return some.sort("key", "text").head(SAMPLE)["text"].to_list()
 
 
 def variety(sample: Sequence[str]) -> dict[str, Any]:
@@ -307,33 +329,38 @@ def variety(sample: Sequence[str]) -> dict[str, Any]:
     return out
 
 
-def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
-    """The MinHash signature of each text: numpy over flat arrays, since each text has a hundred shingles."""
+def _shingles(texts: pl.DataFrame) -> tuple[pl.Series, NDArray[np.uint32], NDArray[np.int64]]:
+    """Which texts have `SHINGLE_WORDS` words, a number for each run of so many, and where each text's begin and end."""
     # Split at blanks: a third of the work of finding words, and punctuation changes little here.
     split = pl.col("text").str.to_lowercase().str.split(" ")
     words = texts.select("row", w=split).filter(pl.col("w").list.len() >= SHINGLE_WORDS)
-    schema = {"row": pl.UInt32, **{f"h{i}": pl.UInt32 for i in range(HASHES)}}
     if not words.height:
-        return pl.DataFrame(schema=schema)
+        return words["row"], np.empty(0, np.uint32), np.zeros(1, np.int64)
     length = words["w"].list.len().to_numpy().astype(np.int64)
     word = words.select(pl.col("w").explode().hash(1)).to_series().to_numpy()
     with np.errstate(over="ignore"):
         # One number for three words in order; those that reach over the end of a text are taken out again.
         shingle = word[:-2] * _MIX[0] + word[1:-1] * _MIX[1] + word[2:] * _MIX[2]
-        ends = np.cumsum(length)
-        inside = np.ones(len(word), np.bool_)
-        inside[ends - 1] = inside[ends - 2] = False
-        shingle = shingle[inside[:-2]]
-        shingle ^= shingle >> np.uint64(29)
-        shingles = (shingle >> np.uint64(32)).astype(np.uint32)
-        edges = np.concatenate([[0], np.cumsum(length - SHINGLE_WORDS + 1)])
-        least = np.empty((HASHES, words.height), np.uint32)
-        for first in range(0, words.height, BLOCK_ROWS):  # few enough for the processor's cache
+    ends = np.cumsum(length)
+    inside = np.ones(len(word), np.bool_)
+    inside[ends - 1] = inside[ends - 2] = False
+    shingle = shingle[inside[:-2]]
+    shingle ^= shingle >> np.uint64(29)
+    edges = np.concatenate([[0], np.cumsum(length - SHINGLE_WORDS + 1)])
+    return words["row"], (shingle >> np.uint64(32)).astype(np.uint32), edges
+
+
+def _signatures(texts: pl.DataFrame) -> pl.DataFrame:
+    """The MinHash signature of each text: numpy over flat arrays, since each text has a hundred shingles."""
+    rows, shingles, edges = _shingles(texts)
+    least = np.empty((HASHES, len(rows)), np.uint32)
+    with np.errstate(over="ignore"):
+        for first in range(0, len(rows), BLOCK_ROWS):  # few enough for the processor's cache
             block = edges[first : first + BLOCK_ROWS + 1]
             some, starts = shingles[block[0] : block[-1]], block[:-1] - block[0]
             for i, odd in enumerate(_ODD):
                 least[i, first : first + len(starts)] = np.minimum.reduceat(some * odd, starts)
-    return pl.DataFrame({"row": words["row"], **{f"h{i}": least[i] for i in range(HASHES)}}, schema=schema)
+    return pl.DataFrame({"row": rows, **{f"h{i}": least[i] for i in range(HASHES)}})
 
 
 def _alike(signatures: pl.DataFrame) -> pl.DataFrame:
@@ -365,13 +392,13 @@ def _alike(signatures: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"a": rows[partner[found]], "b": rows[found], "agreeing": best[found]}).sort("a", "b")
 
 
-def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX) -> pl.DataFrame:
+def near_texts(frame: pl.LazyFrame, column: str) -> pl.DataFrame:
     """Texts that nearly repeat an earlier one, each with that one: three-word shingles overlap by `JACCARD` or more.
 
     MinHash proposes (15 hashes in bands of three: 97 % of pairs at 0.8, 99.9 % at 0.9); exact sets confirm, or,
     where there are more than `EXACT_MAX` of them, the signatures alone. Equal texts are linked to their first.
     """
-    texts = frame.filter(pl.col(column).is_not_null()).select("image_id", text=column).head(limit).with_row_index("row")
+    texts = frame.filter(pl.col(column).is_not_null()).select("image_id", text=column).with_row_index("row")
     keys: list[pl.DataFrame] = []
     signed: list[pl.DataFrame] = []
     waiting: deque[Future[pl.DataFrame]] = deque()
@@ -392,9 +419,9 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
     del signatures
     if proposed.height > EXACT_MAX:
         likely = proposed.select("a", "b", jaccard=pl.col("agreeing") / HASHES)
-        confirmed = likely.filter(pl.col("jaccard") >= JACCARD)
+        confirmed = [likely.filter(pl.col("jaccard") >= JACCARD)]
     else:
-        confirmed = _jaccard(proposed.drop("agreeing"), texts)
+        confirmed = [_jaccard(pairs, texts) for pairs in proposed.drop("agreeing").iter_slices(PAIRS_AT_ONCE)]
     equal = (
         collected.join(first.select("key", a="row"), on="key", maintain_order="left")
         .filter(pl.col("row") != pl.col("a"))
@@ -402,7 +429,7 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
     )
     ids = collected.select("row", "image_id")
     return (
-        pl.concat([equal, confirmed])
+        pl.concat([equal, *confirmed])
         .join(ids.rename({"row": "a", "image_id": "image_a"}), on="a")
         .join(ids.rename({"row": "b", "image_id": "image_b"}), on="b")
         .sort("a", "b")
@@ -411,12 +438,18 @@ def near_texts(frame: pl.LazyFrame, column: str, *, limit: int = NEAR_TEXTS_MAX)
 
 
 def _jaccard(pairs: pl.DataFrame, texts: pl.LazyFrame) -> pl.DataFrame:
+    """Pairs whose shingles overlap enough, counted one by one."""
     touched = pl.concat([pairs["a"], pairs["b"]]).unique()
-    some = texts.join(pl.LazyFrame({"row": touched}), on="row", how="semi").select("row", "text").collect()
-    sets: dict[int, set[tuple[str, ...]]] = {}
-    for row, text in some.iter_rows():
-        words = _find(text.lower())
-        sets[row] = {tuple(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1)}
-    kept = [(a, b, len(sets[a] & sets[b]) / max(1, len(sets[a] | sets[b]))) for a, b in pairs.iter_rows()]
+    some = texts.join(pl.LazyFrame({"row": touched}), on="row", how="semi").select("row", "text")
+    sets: dict[int, NDArray[np.uint32]] = {}
+    for batch in some.collect_batches(chunk_size=SLICE_ROWS):
+        rows, shingles, edges = _shingles(batch)
+        for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True):
+            sets[row] = np.unique(shingles[start:end])
+    kept: list[tuple[int, int, float]] = []
+    for a, b in pairs.iter_rows():
+        one, other = sets[a], sets[b]
+        both = len(np.intersect1d(one, other, assume_unique=True))
+        kept.append((a, b, both / (len(one) + len(other) - both)))
     schema = {"a": pl.UInt32, "b": pl.UInt32, "jaccard": pl.Float64}
     return pl.DataFrame(kept, schema=schema, orient="row").filter(pl.col("jaccard") >= JACCARD)

@@ -14,8 +14,9 @@ import pytest
 
 from engine.qa import tables as tables_module
 from engine.qa.tables import Tables, build_tables
+from schemas.config import Metadata
 
-CATEGORIES = ("setting", "primary_subjects", "digital text")
+ASKED = Metadata(label_categories=("setting", "primary_subjects", "digital text"))
 
 
 def tabulated(run: Any, name: str = "out") -> Tables:
@@ -23,7 +24,7 @@ def tabulated(run: Any, name: str = "out") -> Tables:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     out.mkdir()
-    return build_tables(run.root / "log/images.jsonl", run.root / "log/metadata.jsonl", CATEGORIES, work=work, out=out)
+    return build_tables(run.root / "log/images.jsonl", run.root / "log/metadata.jsonl", ASKED, work=work, out=out)
 
 
 def rows(table: Path) -> pl.DataFrame:
@@ -52,7 +53,7 @@ def test_two_processes_make_the_same_tables_as_one(long_run: Any, monkeypatch: p
     (long_run.root / "work").mkdir()
     (long_run.root / "shared").mkdir()
     shared = build_tables(
-        log, long_run.root / "log/metadata.jsonl", CATEGORIES, work=long_run.root / "work",
+        log, long_run.root / "log/metadata.jsonl", ASKED, work=long_run.root / "work",
         out=long_run.root / "shared", tick=lambda stage, lines: told.append(lines) if stage == "image" else None,
     )  # fmt: skip
     assert told[-1] == 300
