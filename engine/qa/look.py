@@ -21,12 +21,14 @@ from PIL import Image
 
 from engine.errors import StoreError
 from engine.qa.hashes import ALGORITHM, THUMB_PX, dhash, variant_hashes
+from engine.qa.lanczos import reduced as lanczos
 from engine.store.inside import plain_file
 from engine.store.picture import PIXELS_MAX, SIZE_BYTES_MAX, BadPicture, Picture, check_picture
 
 LOOK = f"1 {ALGORITHM}"
 """Version of everything measured here; another one means looking again."""
 SIDE_PX = 256
+FAULT_CHARS_MAX = 600
 _TONES = np.arange(256.0)
 SUFFIXES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
 
@@ -86,10 +88,10 @@ class Look(Struct):
     """32 x 32 luma."""
 
     def say(self, flag: str, fault: str) -> None:
-        """Note a flag; the first fault's words are kept."""
+        """Note a flag; the first fault's words are kept, as far as anybody would read them."""
         if flag not in self.integrity:
             self.integrity.append(flag)
-        self.fault = self.fault or fault
+        self.fault = self.fault or fault[:FAULT_CHARS_MAX]
 
 
 def look_at(root: Path, expected: Expected) -> Look:
@@ -177,7 +179,7 @@ def _decode(found: Look, data: bytes) -> None:
 
 def _measure(found: Look, image: Image.Image) -> None:
     luma = image.convert("L")
-    small = luma.resize((THUMB_PX, THUMB_PX), Image.Resampling.LANCZOS)
+    small = lanczos(luma, THUMB_PX)
     factor = max(1, min(luma.size) // SIDE_PX)
     reduced = luma.reduce(factor) if factor > 1 else luma
     pixels = np.asarray(reduced)

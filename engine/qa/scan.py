@@ -1,6 +1,7 @@
-"""Looking at every picture once: threads, a cache that survives interruption, memory that stays flat.
+"""Looking at every picture once: all cores, a cache that survives interruption, memory that stays flat.
 
-Decoders release the GIL, so threads use all cores; processes were measured to give nothing more. Looks are
+Many pictures are looked at in processes beside this one, few in threads: decoders release the interpreter's lock, what
+is measured of a picture does not, and a process takes half a second to start. Looks are
 kept in `qa/looks/part-*.parquet`, appended a part at a time. A picture whose path, recorded digest, size and
 modification time did not change is not read again; an interrupted pass goes on where it stopped.
 """
@@ -17,10 +18,13 @@ import msgspec
 import polars as pl
 
 from engine.qa.look import COLUMNS, LOOK, Expected, Look, look_at
+from engine.qa.lookers import Item, Key, looks_beside
 
 PART_ROWS = 2_000
 IN_FLIGHT_PER_THREAD = 4
 """Bounds the pictures held in memory."""
+BESIDE_FROM = 300
+"""Pictures, above which the start of processes pays."""
 _KEY = ("path", "sha256", "file_bytes", "file_mtime_ns")
 _PART_SCHEMA: dict[str, pl.DataType] = {
     "look": pl.String(),
@@ -70,7 +74,7 @@ def _cached(folder: Path) -> pl.LazyFrame:
     return pl.scan_parquet(parts) if parts else pl.LazyFrame(schema=_PART_SCHEMA)
 
 
-def _write_part(folder: Path, rows: list[tuple[dict[str, object], Look]]) -> None:
+def _write_part(folder: Path, rows: list[tuple[Key, Look]]) -> None:
     columns: dict[str, list[object]] = {name: [] for name in _PART_SCHEMA}
     for key, look in rows:
         values = {"look": LOOK, **key, **msgspec.structs.asdict(look)}
@@ -83,16 +87,27 @@ def _write_part(folder: Path, rows: list[tuple[dict[str, object], Look]]) -> Non
     temporary.replace(part)
 
 
-def _looks(root: Path, todo: pl.DataFrame, threads: int) -> Iterator[tuple[dict[str, object], Look]]:
-    """Looks in the order of `todo`, with a bounded number of pictures in memory."""
-    waiting: deque[tuple[dict[str, object], Future[Look]]] = deque()
+def _items(todo: pl.DataFrame) -> Iterator[Item]:
+    for row in todo.iter_rows(named=True):
+        expected = Expected(
+            row["path"], row["sha256"], row["size_bytes"], row["mime_type"], row["width"], row["height"]
+        )
+        yield {name: row[name] for name in _KEY}, expected
+
+
+def _looks(root: Path, todo: pl.DataFrame, cores: int) -> Iterator[tuple[Key, Look]]:
+    """Looks, with a bounded number of pictures in memory."""
+    items = _items(todo)
+    if todo.height >= BESIDE_FROM:
+        items = yield from looks_beside(root, items, cores)
+    yield from _in_threads(root, items, cores)
+
+
+def _in_threads(root: Path, items: Iterator[Item], threads: int) -> Iterator[tuple[Key, Look]]:
+    waiting: deque[tuple[Key, Future[Look]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="qa-look")
     try:
-        for row in todo.iter_rows(named=True):
-            key = {name: row[name] for name in _KEY}
-            expected = Expected(
-                row["path"], row["sha256"], row["size_bytes"], row["mime_type"], row["width"], row["height"]
-            )
+        for key, expected in items:
             waiting.append((key, pool.submit(look_at, root, expected)))
             if len(waiting) >= threads * IN_FLIGHT_PER_THREAD:
                 done_key, future = waiting.popleft()
@@ -130,7 +145,7 @@ def scan_pictures(
     todo = records.join(known, on=_KEY, how="anti", nulls_equal=True, maintain_order="left")
     total, done = records.height, records.height - todo.height
     tick(done, total)
-    rows: list[tuple[dict[str, object], Look]] = []
+    rows: list[tuple[Key, Look]] = []
     try:
         for row in _looks(root, todo, threads or os.cpu_count() or 1):
             rows.append(row)
