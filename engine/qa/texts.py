@@ -164,7 +164,7 @@ AGREEING_MIN = 8
 EXACT_MAX = 100_000
 PAIRS_AT_ONCE = 20_000
 """Their texts are held together."""
-SLICE_ROWS = 5_000
+SLICE_ROWS = 2_000
 BLOCK_ROWS = 1_000
 THREADS = 2
 """numpy works outside the interpreter's lock; each holds a slice of texts."""
@@ -440,7 +440,8 @@ def near_texts(frame: pl.LazyFrame, column: str) -> pl.DataFrame:
 def _jaccard(pairs: pl.DataFrame, texts: pl.LazyFrame) -> pl.DataFrame:
     """Pairs whose shingles overlap enough, counted one by one."""
     touched = pl.concat([pairs["a"], pairs["b"]]).unique()
-    some = texts.join(pl.LazyFrame({"row": touched}), on="row", how="semi").select("row", "text")
+    # Not a join, which would hold texts until it knows which side is the smaller.
+    some = texts.filter(pl.col("row").is_in(touched.implode())).select("row", "text")
     sets: dict[int, NDArray[np.uint32]] = {}
     for batch in some.collect_batches(chunk_size=SLICE_ROWS):
         rows, shingles, edges = _shingles(batch)

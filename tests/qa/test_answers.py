@@ -141,5 +141,30 @@ def test_nearly_equal_texts_are_paired_and_different_ones_are_not():
     assert len(found) == 2
 
 
+def test_a_fault_goes_with_the_text_that_had_it(make_run, draw, encode):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+    run.answer(1, caption="A march", captions=("A march",), comments=("only one of five",))
+    run.answer(1, attempt=2, tasks=("caption",), labels=None, comments=None)
+    assert run_qa(run.root).flags == {"comments_count": 1}
+
+
+def test_of_many_texts_a_sample_is_compared_and_the_page_says_of_how_many(make_run, draw, encode, monkeypatch):
+    for name in ("NEAR_TEXTS_MAX", "WORDS_SAMPLE"):
+        monkeypatch.setattr(f"engine.qa.texts.{name}", 20)
+    monkeypatch.setattr("engine.qa.statistics.NEAR_TEXTS_MAX", 20)
+    run = make_run()
+    for index in range(1, 41):
+        run.image(index, encode(draw(index)))
+        run.answer(index)
+    captions = run_qa(run.root).statistics["texts"]["captions"]
+    assert 5 < captions["compared"] < 35
+    assert 5 < captions["words"]["texts"] < 35
+    assert (captions["lengths"]["n"], captions["repeated"]) == (40, 0)
+    page = (run.root / "qa" / "report.html").read_text(encoding="utf-8")
+    assert f"among {captions['compared']} of 40 captions" in page
+    assert f"Counted in {captions['words']['texts']} of 40 texts" in page
+
+
 def test_texts_are_not_judged_when_switched_off(flags_after):
     assert flags_after({"validation": {"validate_metadata": False}}, caption="short") == set()
