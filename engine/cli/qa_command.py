@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of validation or qa, dotted"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="decoding threads (default: one per core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="pictures looked at at a time (default: one per core)")
 
 
 class _Line:

@@ -110,7 +110,7 @@ class Options(Struct, frozen=True, kw_only=True):
     config: RunConfig | None = None
     """Thresholds and what was asked for; None takes the run's own from run.json."""
     threads: int | None = None
-    """Decoding threads; None: one per core."""
+    """Pictures looked at at a time, in threads or, if they are many, processes; None: one per core."""
     recheck: bool = False
     """Look at every image again, also at those that did not change since the last pass."""
     html: bool | None = None
