@@ -1,15 +1,14 @@
 """Lines of a log into Parquet files, a span at a time: in this process, or in one per core beside it.
 
 Reading is most of the work of a pass without pictures, and Python holds it to one core; so spans are given to
-processes of their own, which know nothing but their task (`python -m engine.qa.tabulate`, tasks on stdin, progress
-on stdout). They import nothing of the caller's program, so a script without a main guard or a notebook may start them.
+processes of their own, which know nothing but their task (`main`, tasks on stdin, progress on stdout; see
+`beside`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import selectors
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
+from engine.qa.beside import end, start
 from engine.qa.logs import Damage, Reading, Span, chunks, lines_before
 from engine.qa.marks import mark_answers, mark_prompts
 from engine.qa.rows import TASKS, Labels, image_columns, image_line, metadata_columns, metadata_line
@@ -76,8 +76,8 @@ def tabulate(task: Task, tick: Callable[[Stage, int], None]) -> Reading:
         name = f"{task.stage}-{task.number:03d}-{parts:06d}.parquet"
         _write(_frame(task.stage, records, numbers, labels), asked, name, Path(task.rows), Path(task.attempts))
 
-    for start, lines in chunks(log, task.span):
-        offset = start
+    for at, lines in chunks(log, task.span):
+        offset = at
         for number, line in enumerate(lines, start=first + reading.lines):
             if not check_line(line):
                 reading.note(Damage(number, offset, "checksum"))
@@ -134,19 +134,13 @@ def tabulate_all(tasks: Sequence[Sequence[Task]], tick: Callable[[Stage, int], N
     """Each list of tasks in a process of its own, if there are several; what they met, in the order of the tasks."""
     if len(tasks) < 2 or not sys.executable:
         return [[tabulate(task, tick) for task in some] for some in tasks]
-    places = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)
-    environment = {**os.environ, "PYTHONPATH": places, "POLARS_MAX_THREADS": "1"}
     workers: list[subprocess.Popen[bytes]] = []
     found: list[list[Reading] | None] = [None] * len(tasks)
     with selectors.DefaultSelector() as ready:
         try:
             for at, some in enumerate(tasks):
                 with contextlib.suppress(OSError):  # no such process, or it ended at once: see below
-                    worker = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "engine.qa.tabulate"], env=environment,
-                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                        start_new_session=True,  # Ctrl-C ends it through us alone
-                    )  # fmt: skip
+                    worker = start("engine.qa.tabulate")
                     workers.append(worker)
                     assert worker.stdin is not None
                     assert worker.stdout is not None
@@ -165,10 +159,7 @@ def tabulate_all(tasks: Sequence[Sequence[Task]], tick: Callable[[Stage, int], N
                     tick(told.stage, told.lines)
         finally:
             for worker in workers:
-                worker.kill()
-                worker.wait()
-                if worker.stdout is not None:
-                    worker.stdout.close()
+                end(worker)
     # A process that could not do its part says nothing; done here again, the reason shows.
     return [
         [tabulate(task, tick) for task in some] if done is None else done
@@ -186,7 +177,3 @@ def main() -> None:
         sys.stdout.buffer.flush()
 
     say(_Told(readings=[tabulate(task, lambda stage, lines: say(_Told(stage, lines))) for task in tasks]))
-
-
-if __name__ == "__main__":
-    main()
