@@ -39,7 +39,7 @@ Parts = list[Sifted[Settled]]
 
 
 class Row(Settled, frozen=True, kw_only=True, gc=False, array_like=True):
-    """`Settled` without names, for the way between two processes: read at a fifth of the cost of a line."""
+    """`Settled` without names, for the way between two processes: read at a tenth of the cost of an image line."""
 
 
 class Answer(Struct, frozen=True):
