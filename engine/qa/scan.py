@@ -19,6 +19,7 @@ import polars as pl
 
 from engine.qa.look import COLUMNS, LOOK, Expected, Look, look_at
 from engine.qa.lookers import Item, Key, looks_beside
+from engine.store.beside import cores
 
 PART_ROWS = 2_000
 IN_FLIGHT_PER_THREAD = 4
@@ -147,7 +148,7 @@ def scan_pictures(
     tick(done, total)
     rows: list[tuple[Key, Look]] = []
     try:
-        for row in _looks(root, todo, threads or os.cpu_count() or 1):
+        for row in _looks(root, todo, threads or cores()):
             rows.append(row)
             done += 1
             tick(done, total)

@@ -7,7 +7,6 @@ image has a line per task; the columns `for_caption`, `for_labels` and `for_comm
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from msgspec import Struct
 from engine.qa.logs import Reading, spans
 from engine.qa.rows import TASKS
 from engine.qa.tabulate import Stage, Task, tabulate_all, write_empty
+from engine.store.beside import cores
 from schemas.config import Metadata
 from schemas.metadata import slug
 
@@ -135,7 +135,7 @@ def build_tables(
     logs: dict[Stage, Path] = {"image": images_log, "metadata": metadata_log}
     readings: dict[Stage, Reading] = {"image": Reading(), "metadata": Reading()}
     size = sum(log.stat().st_size for log in logs.values() if log.exists())
-    processes = max(1, min(os.cpu_count() or 1, PROCESSES_MAX, size // BYTES_PER_PROCESS))
+    processes = max(1, min(cores(), PROCESSES_MAX, size // BYTES_PER_PROCESS))
     shares: list[list[Task]] = [[] for _ in range(processes)]
     attempts = work / "attempts"
     attempts.mkdir()

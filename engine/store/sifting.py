@@ -1,4 +1,4 @@
-"""The process beside: `python -m engine.store.sifting FD`. Spans of an open log on stdin, what they say on stdout."""
+"""The process beside: spans of an open log on stdin, what they hold on stdout. Its argument is the log's handle."""
 
 from __future__ import annotations
 
@@ -36,6 +36,3 @@ def main() -> None:
         out.write(answer(file, asked))
         out.flush()
 
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -47,7 +46,7 @@ def test_two_processes_make_the_same_tables_as_one(long_run: Any, monkeypatch: p
     log.write_bytes(b"".join(lines) + b'{"torn":')
     alone = tabulated(long_run, "alone")
     monkeypatch.setattr(tables_module, "BYTES_PER_PROCESS", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(tables_module, "cores", lambda: 2)
     told: list[int] = []
     shutil.rmtree(long_run.root / "work")
     (long_run.root / "work").mkdir()
@@ -70,7 +69,7 @@ def test_a_process_that_cannot_be_had_costs_time_and_nothing_else(
     long_run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tables_module, "BYTES_PER_PROCESS", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(tables_module, "cores", lambda: 2)
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nexit 9\n")
     broken.chmod(0o755)
