@@ -24,8 +24,9 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """`main` of a module in a process, spoken to over stdin and stdout. Raises OSError.
 
-    It finds what we find on `sys.path`, has our open `files`, and our environment with changes. What it complains of goes nowhere: it should end
-    then, and its part be done here, where the reason shows. Should we be killed, its stdin ends: it must end too.
+    It finds what we find on `sys.path`, and has our open `files` and our environment, with changes. What it complains
+    of goes nowhere: it should end then, and its part be done here, where the reason shows. Should we be killed, its
+    stdin ends: it must end too.
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise FileNotFoundError("there is no Python to start")
