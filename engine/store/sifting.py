@@ -35,4 +35,3 @@ def main() -> None:
     for asked in sys.stdin.buffer:
         out.write(answer(file, asked))
         out.flush()
-
