@@ -32,14 +32,15 @@ def image_request(config: RunConfig) -> Request:
     return image_job(config, Prompt(index=1, image_id="sm_20260101_0001", text=text)).request
 
 
-def metadata_requests(config: RunConfig) -> list[tuple[tuple[str, ...], Request]]:
-    """The calls that one picture leads to, with their tasks."""
-    asset = Asset(path="images/x.png", sha256="", size_bytes=1, mime_type="image/png", width=1024, height=1024)
-    record = ImageRecord(
-        job="",
+def picture_record(
+    config: RunConfig, prompt: str, asset: Asset, *, job: str = "", image_id: str = "sm_20260101_0001"
+) -> ImageRecord:
+    """The record of a picture that belongs to no run, for the questions that are asked about one."""
+    return ImageRecord(
+        job=job,
         status="ok",
         stage="image",
-        image_id="sm_20260101_0001",
+        image_id=image_id,
         index=1,
         attempt=1,
         final=True,
@@ -48,7 +49,7 @@ def metadata_requests(config: RunConfig) -> list[tuple[tuple[str, ...], Request]
         model=config.generation.model,
         usage=Usage(),
         cost_usd=None,
-        prompt="x" * PROMPT_CHARS[config.prompts.complexity],
+        prompt=prompt,
         source_data={},
         style=None,
         complexity=None,
@@ -56,6 +57,12 @@ def metadata_requests(config: RunConfig) -> list[tuple[tuple[str, ...], Request]
         resolution=None,
         asset=asset,
     )
+
+
+def metadata_requests(config: RunConfig) -> list[tuple[tuple[str, ...], Request]]:
+    """The calls that one picture leads to, with their tasks."""
+    asset = Asset(path="images/x.png", sha256="", size_bytes=1, mime_type="image/png", width=1024, height=1024)
+    record = picture_record(config, "x" * PROMPT_CHARS[config.prompts.complexity], asset)
     return [(job.tasks, job.request) for job in metadata_jobs(config, record, "x.png")]
 
 

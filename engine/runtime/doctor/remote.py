@@ -17,14 +17,14 @@ from engine.providers.base import Provider
 from engine.providers.gemini import ModelSummary, open_gemini
 from engine.runtime.doctor.check import Check
 from engine.settings import Credentials, redact
+from engine.stages.expected import picture_record
 from engine.stages.image import image_job
 from engine.stages.metadata import metadata_jobs, read_answer
 from engine.store.picture import check_picture
 from schemas.config import RunConfig
 from schemas.models import MODELS
-from schemas.outcome import Asset, ErrorKind, Usage
+from schemas.outcome import Asset, ErrorKind
 from schemas.prompt import Prompt
-from schemas.record import ImageRecord
 
 _STEPS = {
     ErrorKind.AUTH: "check the key at https://aistudio.google.com/apikey; a leaked or restricted one must be replaced",
@@ -206,27 +206,7 @@ async def _try_caption(
     provider: Provider, config: RunConfig, job: str, asset: Asset, path: Path
 ) -> tuple[dict[str, str | float | None], Check]:
     only = config.model_copy(update={"metadata": config.metadata.model_copy(update={"tasks": ("caption",)})})
-    record = ImageRecord(
-        job=job,
-        status="ok",
-        stage="image",
-        image_id="doctor_0001",
-        index=1,
-        attempt=1,
-        final=True,
-        generated_at="2026-01-01T00:00:00Z",
-        latency_s=0.0,
-        model=config.generation.model,
-        usage=Usage(),
-        cost_usd=None,
-        prompt=TRIAL_PROMPT,
-        source_data={},
-        style=None,
-        complexity=None,
-        aspect_ratio=None,
-        resolution=None,
-        asset=asset,
-    )
+    record = picture_record(config, TRIAL_PROMPT, asset, job=job, image_id="doctor_0001")
     request = next(metadata_jobs(only, record, str(path))).request
     try:
         started = time.perf_counter()
