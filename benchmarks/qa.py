@@ -3,11 +3,13 @@
 python benchmarks/qa.py planted /tmp/planted     # recall and precision, by kind
 python benchmarks/qa.py decode /tmp/pictures     # throughput against Pillow's decode on the same threads
 python benchmarks/qa.py records /tmp/records --count 1000000  # all statistics over so many records
+python benchmarks/qa.py memory /tmp/first --count 100000      # peaks of memory, step by step, of a first pass
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -26,7 +28,7 @@ import msgspec
 import polars as pl
 
 from engine.qa import FLAGS, run_qa
-from engine.qa.model import Options
+from engine.qa.model import Options, Progress
 from schemas.config import RunConfig
 from schemas.outcome import Asset, Usage
 from schemas.record import ImageRecord, RunManifest, encode_line
@@ -254,16 +256,78 @@ def bench_records(folder: Path, count: int) -> dict[str, Any]:
     return {**out, "peak_mb": peak_mb(), "peak_of_one_reading_process_mb": children}
 
 
+def bench_memory(folder: Path, count: int) -> dict[str, Any]:
+    """A first pass over so many small pictures: peaks of this process, of those beside it, and of all, in each step.
+
+    The first is the kernel's own; the others are sampled, and what processes share is counted once. What a picture
+    takes while it is decoded is bounded by its pixels, so small ones show what is kept of each.
+    """
+    import threading
+
+    if not (folder / "run.json").exists():
+        records.write_run(folder, count, side_px=192)
+    shutil.rmtree(folder / "qa", ignore_errors=True)
+    steps: dict[str, dict[str, int]] = {}
+    now = ["start"]
+    over = threading.Event()
+
+    def kilobytes(pid: str, file: str, name: str) -> int:
+        try:
+            found = Path(f"/proc/{pid}/{file}").read_text()
+        except OSError:
+            return 0  # it has ended
+        return next((int(line.split()[1]) for line in found.splitlines() if line.startswith(name)), 0)
+
+    def most(name: str, value: int) -> None:
+        peaks = steps.setdefault(now[0], {})
+        peaks[name] = max(peaks.get(name, 0), value // 1024)
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            beside: list[str] = []
+            for task in Path("/proc/self/task").glob("*/children"):
+                with contextlib.suppress(OSError):  # a thread that has ended
+                    beside += task.read_text().split()
+            shares = [kilobytes(pid, "smaps_rollup", "Pss:") for pid in ("self", *beside)]
+            most("together_mb", sum(shares))
+            most("beside_mb", sum(shares[1:]))
+
+    def told(progress: Progress) -> None:
+        if progress.step != now[0]:
+            most("peak_mb", kilobytes("self", "status", "VmHWM:"))
+            Path("/proc/self/clear_refs").write_text("5")  # the next step's peak is its own
+            now[0] = progress.step
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    wall, cpu = time.perf_counter(), cpu_s()
+    try:
+        run_qa(folder, options=Options(on_progress=told))
+    finally:
+        over.set()
+        watching.join()
+    told(Progress("end", 0, 0))
+    peaks = {
+        name: max(step.get(name, 0) for step in steps.values()) for name in ("peak_mb", "beside_mb", "together_mb")
+    }
+    return {
+        "images": count, "wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(cpu_s() - cpu, 1),
+        **peaks, "steps": steps,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("planted", "decode", "records"))
+    parser.add_argument("what", choices=("planted", "decode", "records", "memory"))
     parser.add_argument("folder", type=Path, nargs="?", default=Path(tempfile.gettempdir()) / "groundswell-planted")
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--count", type=int, default=None)
     args = parser.parse_args()
     if args.what == "records":
-        print(json.dumps(bench_records(args.folder, args.count), indent=1))
+        print(json.dumps(bench_records(args.folder, args.count or 1_000_000), indent=1))
+    elif args.what == "memory":
+        print(json.dumps(bench_memory(args.folder, args.count or 100_000), indent=1))
     elif args.what == "planted":
         if not (args.folder / "truth.json").exists():
             planted.write_set(args.folder, args.images, args.size)

@@ -1,6 +1,7 @@
-"""A run of any size without pictures: prompts of the real plan, plausible answers, a few refusals.
+"""A run of any size: prompts of the real plan, plausible answers, a few refusals; small pictures if they are wanted.
 
     python benchmarks/records.py /tmp/records --count 1000000
+    python benchmarks/records.py /tmp/pictures --count 100000 --side-px 192
 
 Captions and comments are drawn from the words of a vocabulary of a few thousand, so that hardly one repeats another;
 real answers repeat more, and are less work.
@@ -9,6 +10,8 @@ real answers repeat more, and are less work.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import multiprocessing
 import random
 from itertools import pairwise
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from PIL import Image
 
 from engine import sources
 from engine.core.plan import build_plan, prompt_at
@@ -30,6 +35,9 @@ LABELLED = {
     "online comments": "digital", "digital posts": "digital",
 }  # fmt: skip
 SUBJECTS = ("crowd", "banners", "police", "students", "workers", "placards")
+CROWDS = 400
+CROWD_EVERY = 5
+"""One picture in so many shows what others of its crowd show, cut a little differently."""
 WHEN = "2026-01-21T10:00:00.000Z"
 
 
@@ -92,7 +100,31 @@ def _config(count: int) -> RunConfig:
     return RunConfig.model_validate({**plain, "generation": {**plain["generation"], "num_images": count}})
 
 
-def _part(folder: str, count: int, first: int, last: int) -> None:
+def picture(index: int, side_px: int) -> bytes:
+    """Colours that run into each other, as JPEG: like no other picture, or like one of `CROWDS`."""
+    alike = index % CROWD_EVERY == 0
+    scene = index // CROWD_EVERY % CROWDS if alike else index + CROWDS
+    few = np.random.default_rng(scene).integers(0, 256, (12, 12, 3), np.uint8)
+    left, top = (index % 41 / 100, index % 37 / 100) if alike else (0, 0)
+    image = Image.fromarray(few).resize((side_px, side_px), Image.Resampling.BICUBIC, (left, top, 12, 12))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80 + index % 15)
+    return out.getvalue()
+
+
+def _drawn(folder: Path, asset: Asset, index: int, side_px: int) -> Asset:
+    """The asset's picture, written; what is recorded of it."""
+    data = picture(index, side_px)
+    path = asset.path.replace(".png", ".jpg")
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(data)
+    return Asset(
+        path=path, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), mime_type="image/jpeg",
+        width=side_px, height=side_px,
+    )  # fmt: skip
+
+
+def _part(folder: str, count: int, side_px: int, first: int, last: int) -> None:
     config = _config(count)
     plan = build_plan(config, sources.load(config, Path()), "20260121")
     rng, words = random.Random(first), _vocabulary()
@@ -101,13 +133,16 @@ def _part(folder: str, count: int, first: int, last: int) -> None:
         for index in range(first, last):
             q = prompt_at(plan, index)
             record = _image(index, q, rng)
+            if side_px and record.asset is not None:
+                asset = _drawn(Path(folder), record.asset, index, side_px)
+                record = msgspec.structs.replace(record, asset=asset)
             images.write(encode_line(record))
             if record.status == "ok":
                 metadata.write(encode_line(_answer(index, q, rng, words)))
 
 
-def write_run(folder: Path, count: int, processes: int = 2) -> None:
-    """run.json and both logs."""
+def write_run(folder: Path, count: int, *, side_px: int = 0, processes: int = 2) -> None:
+    """run.json and both logs, and pictures of this size unless it is 0."""
     (folder / "log").mkdir(parents=True, exist_ok=True)
     manifest = RunManifest(
         run_id="records", created_at=WHEN, run_date="20260121", versions={}, fingerprints={},
@@ -116,7 +151,7 @@ def write_run(folder: Path, count: int, processes: int = 2) -> None:
     (folder / "run.json").write_bytes(msgspec.json.encode(manifest))
     edges = [1 + count * i // processes for i in range(processes + 1)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.starmap(_part, [(str(folder), count, a, b) for a, b in pairwise(edges)])
+        pool.starmap(_part, [(str(folder), count, side_px, a, b) for a, b in pairwise(edges)])
     for name in ("images", "metadata"):
         with (folder / "log" / f"{name}.jsonl").open("wb") as whole:
             for first in edges[:-1]:
@@ -131,8 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--side-px", type=int, default=0)
     args = parser.parse_args()
-    write_run(args.folder, args.count)
+    write_run(args.folder, args.count, side_px=args.side_px)
     print(f"{args.count} records in {args.folder}")
 
 

@@ -95,9 +95,13 @@ def similarity(left: NDArray[np.uint8], right: NDArray[np.uint8], maps: F32) -> 
 def edges(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Thumbnails (n x 1024) of where things end: alike whatever the colours are, and unlike in two scenes that share
     no more than light and shade. The root keeps one hard edge from outweighing all others."""
-    gx, gy = _gradients(images.astype(np.float32))
-    strength = np.sqrt(np.hypot(gx, gy))
-    return (strength / (strength.max(1, keepdims=True) + 1e-6) * 255).astype(np.uint8)
+    out = np.empty_like(images)
+    for start in range(0, len(images), BATCH):
+        some = slice(start, start + BATCH)
+        gx, gy = _gradients(images[some].astype(np.float32))
+        strength = np.sqrt(np.hypot(gx, gy))
+        out[some] = strength / (strength.max(1, keepdims=True) + 1e-6) * 255
+    return out
 
 
 def _score(left: F32, right: F32, maps: F32) -> tuple[F32, F32, F32]:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from engine.qa.cache import heavy
 from engine.qa.confirm import edges, similarity, start_for
 from engine.qa.hamming import Pairs, expected_chance_pairs, near_between, near_pairs
-from engine.qa.hashes import VARIANTS
-from engine.qa.scan import heavy_columns
+from engine.qa.hashes import THUMB_PX, VARIANTS
 
 CONFIRM = 0.70
 """Least correlation of aligned thumbnails."""
@@ -75,8 +75,8 @@ def wide_distance(n: int) -> tuple[int, int]:
     return 4, 3
 
 
-def find_duplicates(pictures: pl.DataFrame, looks: Path, *, threshold_percent: float) -> Duplicates:
-    """Pairs and clusters among pictures that were decoded; `looks` is the scan's cache."""
+def find_duplicates(pictures: pl.DataFrame, looks: list[Path], *, threshold_percent: float) -> Duplicates:
+    """Pairs and clusters among pictures that were decoded; `looks` are the parts of the scan's cache."""
     rows = pictures.with_row_index("row").filter(pl.col("phash").is_not_null())
     usable = rows.filter(~pl.col("flags").list.contains("blank"))
     limit = threshold_distance(threshold_percent)
@@ -138,12 +138,14 @@ def _few(hashes: pl.DataFrame) -> pl.DataFrame:
     return hashes.group_by("hash", maintain_order=True).head(SAME_HASH_ROWS_MAX)
 
 
-def _candidates(firsts: pl.DataFrame, looks: Path, plain: int, variant: int, method: dict[str, Any]) -> pl.DataFrame:
+def _candidates(
+    firsts: pl.DataFrame, looks: list[Path], plain: int, variant: int, method: dict[str, Any]
+) -> pl.DataFrame:
     """Pairs of rows worth comparing, `variant` being how the second must be changed to look like the first."""
     hashes = firsts.select("row", hash="phash")
     first = pl.col("row").first().over("hash")
     equal = hashes.select("row", a=first).filter(pl.col("row") != pl.col("a"))
-    found = [equal.select("a", b="row", distance=pl.lit(0, pl.UInt8), variant=pl.lit(0, pl.UInt8))]
+    best = equal.select("a", b="row", distance=pl.lit(0, pl.UInt8), variant=pl.lit(0, pl.UInt8))
     few = _few(hashes)
     distinct = few["hash"].unique().to_numpy()
     method["distinct_hashes"] = len(distinct)
@@ -151,17 +153,22 @@ def _candidates(firsts: pl.DataFrame, looks: Path, plain: int, variant: int, met
     method["expected_chance_pairs_at_threshold"] = expected_chance_pairs(
         len(distinct), method["threshold_distance_used"]
     )
-    found.append(_spread(near_pairs(distinct, plain), few, few, 0))
-    others = heavy_columns(looks, firsts, ("variants",))["variants"]
+    best = _nearest(best, _spread(near_pairs(distinct, plain), few, few, 0))
+    others = np.zeros((len(VARIANTS) - 1, firsts.height), np.uint64)
+    for which, some in heavy(looks, firsts["place"].to_numpy(), "variants"):
+        others[:, which] = np.array(some.to_list(), np.uint64).T
     for number in range(1, len(VARIANTS)):
-        changed = _few(pl.DataFrame({"row": firsts["row"], "hash": others.list.get(number - 1)}))
-        found.append(
-            _spread(near_between(distinct, changed["hash"].unique().to_numpy(), variant), few, changed, number)
-        )
-    every = pl.concat(found)
-    # A pair that was proposed several ways is compared once, the nearest way, the plain one first.
+        changed = _few(pl.DataFrame({"row": firsts["row"], "hash": others[number - 1]}))
+        found = near_between(distinct, changed["hash"].unique().to_numpy(), variant)
+        best = _nearest(best, _spread(found, few, changed, number))
+    return best
+
+
+def _nearest(best: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """A pair that is proposed several ways is compared once, the nearest way, the plain one first."""
     return (
-        every.with_columns(low=pl.min_horizontal("a", "b"), high=pl.max_horizontal("a", "b"))
+        pl.concat([best, more])
+        .with_columns(low=pl.min_horizontal("a", "b"), high=pl.max_horizontal("a", "b"))
         .sort("distance", "variant", "a", "b")
         .unique(["low", "high"], keep="first", maintain_order=True)
         .drop("low", "high")
@@ -169,16 +176,16 @@ def _candidates(firsts: pl.DataFrame, looks: Path, plain: int, variant: int, met
     )
 
 
-def _confirmed(candidates: pl.DataFrame, firsts: pl.DataFrame, looks: Path) -> pl.DataFrame:
+def _confirmed(candidates: pl.DataFrame, firsts: pl.DataFrame, looks: list[Path]) -> pl.DataFrame:
     if not candidates.height:
         return pl.DataFrame(schema=_ROWS)
     touched = pl.concat([candidates["a"], candidates["b"]]).unique().sort()
-    some = firsts.join(pl.DataFrame({"row": touched}), on="row", how="semi", maintain_order="left")
-    thumbs = heavy_columns(looks, some, ("thumb",))["thumb"]
-    pixels = np.frombuffer(b"".join(thumbs.to_list()), np.uint8).reshape(len(thumbs), -1)
-    where = {int(row): at for at, row in enumerate(some["row"])}
-    left = np.array([where[int(r)] for r in candidates["a"]])
-    right = np.array([where[int(r)] for r in candidates["b"]])
+    some = firsts.select("row", "place").join(pl.DataFrame({"row": touched}), on="row", how="semi").sort("row")
+    pixels = np.empty((some.height, THUMB_PX**2), np.uint8)
+    for which, thumbs in heavy(looks, some["place"].to_numpy(), "thumb"):
+        pixels[which] = np.frombuffer(b"".join(thumbs.to_list()), np.uint8).reshape(len(thumbs), -1)
+    left = np.searchsorted(touched, candidates["a"].to_numpy())
+    right = np.searchsorted(touched, candidates["b"].to_numpy())
     starts = np.stack([start_for(v) for v in range(len(VARIANTS))])
     maps = starts[candidates["variant"].to_numpy()]
     agreed = _in_slices(pixels, left, right, maps)

@@ -92,11 +92,10 @@ def _pass(
         .collect(engine="streaming")
         .sort("index", "image_id")
     )
-    looks = run.qa / "looks"
-    found = scan_pictures(
+    seen = scan_pictures(
         run.root,
         records,
-        looks,
+        run.qa / "looks",
         threads=options.threads,
         recheck=options.recheck,
         tick=lambda done, total: tell(Progress("looking at images", done, total)),
@@ -105,11 +104,11 @@ def _pass(
     limits = Thresholds(
         min_file_bytes=config.validation.min_image_size_kb * 1024, **config.validation.thresholds.model_dump()
     )
-    pictures = flag_pictures(found, limits)
+    pictures = flag_pictures(seen.pictures, limits)
     duplicates = None
     if config.validation.check_duplicates:
         tell(Progress("looking for duplicates", 0, 0))
-        duplicates = find_duplicates(pictures, looks, threshold_percent=config.validation.duplicate_threshold)
+        duplicates = find_duplicates(pictures, seen.parts, threshold_percent=config.validation.duplicate_threshold)
         pictures = add_flag(pictures, "duplicate", duplicates.clusters.filter(~pl.col("keep"))["image_id"])
     reviews, turned_down, accepted = read_decisions(run.reviews_log, pictures)
     pictures = add_flag(pictures, "rejected", sorted(turned_down)).with_columns(
@@ -151,7 +150,7 @@ def _write_tables(findings: Findings) -> None:
         frame.write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP)
         temporary.replace(folder / name)
 
-    put(findings.pictures.drop("look", strict=False), "images.parquet")
+    put(findings.pictures.drop("place"), "images.parquet")
     put(findings.answers, "answers.parquet")
     put(findings.contradictions, "contradictions.parquet")
     if findings.duplicates is not None:

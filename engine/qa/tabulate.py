@@ -27,8 +27,8 @@ from engine.qa.rows import TASKS, Labels, image_columns, image_line, metadata_co
 from schemas.config import Metadata
 from schemas.record import check_line
 
-ROWS_PER_PART = 20_000
-ROWS_READ_AHEAD = 5_000
+ROWS_PER_PART = 5_000
+"""Bounds what a process holds, 25 KB a line, and what a streaming scan reads ahead."""
 Stage = Literal["image", "metadata"]
 ATTEMPT_COLUMNS = (
     "stage", "line", "image_id", "index", "status", "final", "attempt", "generated_at", "latency_s", "model",
@@ -116,10 +116,7 @@ def _write(frame: pl.DataFrame, asked: Metadata, name: str, rows: Path, attempts
         .drop("stage", *_ATTEMPTS_ONLY)
     )
     wide = mark_prompts(wide) if "prompt" in wide.columns else mark_answers(wide, asked)
-    # Small row groups, because a streaming scan reads a number of them ahead, whatever they hold.
-    wide.write_parquet(
-        rows / name, compression="zstd", compression_level=1, statistics=False, row_group_size=ROWS_READ_AHEAD
-    )
+    wide.write_parquet(rows / name, compression="zstd", compression_level=1, statistics=False)
 
 
 def write_empty(stage: Stage, asked: Metadata, rows: Path, attempts: Path) -> None:

@@ -296,37 +296,42 @@ def sample_texts(texts: pl.LazyFrame, n: int, seed: int) -> list[str]:
 
 def variety(sample: Sequence[str]) -> dict[str, Any]:
     """Distinct-n at a fixed number of tokens, compression ratio, repeated long n-grams, vocabulary growth."""
-    tokens: list[str] = []
-    for text in sample:
-        tokens.extend(_find(text.lower()))
-        if len(tokens) >= TOKEN_BUDGET:
-            break
-    tokens = tokens[:TOKEN_BUDGET]
+    known: dict[str, int] = {}
+    texts = [np.array([known.setdefault(w, len(known)) for w in _find(t.lower())], np.int64) for t in sample]
+    tokens = np.concatenate(texts)[:TOKEN_BUDGET] if texts else np.empty(0, np.int64)
     out: dict[str, Any] = {"texts": len(sample), "tokens": len(tokens)}
     for n in (1, 2, 3):
-        grams = list(zip(*(tokens[i:] for i in range(n)), strict=False))
-        out[f"distinct_{n}"] = round(len(set(grams)) / len(grams), 4) if grams else None
+        grams = _grams(tokens, n)
+        out[f"distinct_{n}"] = round(len(np.unique(grams)) / len(grams), 4) if len(grams) else None
     joined = "\n".join(sample).encode()
     out["compression_ratio"] = round(len(joined) / len(zlib.compress(joined, 9)), 3) if joined else None
-    seen: dict[tuple[str, ...], int] = {}
-    per_text = []
-    for text in sample:
-        words = _find(text.lower())
-        grams = {tuple(words[i : i + 6]) for i in range(len(words) - 5)}
-        per_text.append(grams)
-        for gram in grams:
-            seen[gram] = seen.get(gram, 0) + 1
-    repeated = sum(any(seen[g] > 1 for g in grams) for grams in per_text)
-    out["texts_sharing_six_words"] = round(repeated / len(sample), 4) if sample else None
-    known: set[str] = set()
-    growth: list[list[int]] = []
-    marks = {int(len(tokens) * share / 20) for share in range(1, 21)}
-    for at, token in enumerate(tokens, start=1):
-        known.add(token)
-        if at in marks:
-            growth.append([at, len(known)])
-    out["vocabulary_growth"] = growth
+    out["texts_sharing_six_words"] = round(_sharing(texts, 6) / len(sample), 4) if sample else None
+    # Words are numbered as they come, so the largest number so far tells how many there are.
+    reached = np.maximum.accumulate(tokens) + 1
+    marks = sorted({len(tokens) * share // 20 for share in range(1, 21)} - {0})
+    out["vocabulary_growth"] = [[at, int(reached[at - 1])] for at in marks]
     return out
+
+
+def _grams(tokens: NDArray[np.int64], n: int) -> NDArray[np.uint64]:
+    """A number for each run of n words: two runs share it by chance once in 2**64."""
+    out = np.zeros(max(0, len(tokens) - n + 1), np.uint64)
+    with np.errstate(over="ignore"):
+        for at in range(n):
+            out = (out ^ (out >> np.uint64(29))) * _MIX[0] + tokens[at : at + len(out)].astype(np.uint64) * _MIX[1]
+    return out
+
+
+def _sharing(texts: Sequence[NDArray[np.int64]], n: int) -> int:
+    """How many texts have n words in a row that another text has too."""
+    runs = [_grams(text, n) for text in texts]
+    if not runs:
+        return 0
+    of = np.repeat(np.arange(len(runs), dtype=np.uint32), [len(r) for r in runs])
+    frame = pl.DataFrame({"gram": np.concatenate(runs), "text": of})
+    shared = frame.group_by("gram").agg(first=pl.col("text").min(), last=pl.col("text").max())
+    shared = shared.filter(pl.col("first") != pl.col("last")).select("gram")
+    return frame.join(shared, on="gram", how="semi")["text"].n_unique()
 
 
 def _shingles(texts: pl.DataFrame) -> tuple[pl.Series, NDArray[np.uint32], NDArray[np.int64]]:

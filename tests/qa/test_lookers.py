@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from engine.qa import beside, lookers, scan
+from engine.qa import beside, cache, lookers, scan
 from engine.qa.lanczos import reduced
 from engine.qa.look import FAULT_CHARS_MAX, Expected, Look, look_at
 from engine.qa.lookers import looks_beside
@@ -125,7 +125,7 @@ def test_pictures_are_left_to_the_caller_where_no_process_can_be_had(
     monkeypatch.setattr(scan, "BESIDE_FROM", 1)
     columns = ("path", "sha256", "size_bytes", "mime_type", "width", "height")
     todo = pl.DataFrame([{name: getattr(p, name) for name in columns} for p in damaged], infer_schema_length=None)
-    found = scan.scan_pictures(tmp_path, todo, tmp_path / "looks")
+    found = scan.scan_pictures(tmp_path, todo, tmp_path / "looks").pictures
     assert found["integrity"].null_count() == 0
 
 
@@ -165,3 +165,27 @@ def test_a_fault_is_told_in_no_more_words_than_anybody_reads(tmp_path: Path) -> 
     look = look_at(tmp_path, Expected("x/" * 5_000 + "a.png", None, None, None, None, None))
     assert look.integrity == ["missing"]
     assert len(look.fault or "") <= FAULT_CHARS_MAX
+
+
+def test_looks_in_many_short_parts_are_put_together_and_still_found(
+    tmp_path: Path, damaged: list[Expected], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PART_ROWS", 3)
+    monkeypatch.setattr(cache, "PARTS_SPARE", 2)
+    columns = ("path", "sha256", "size_bytes", "mime_type", "width", "height")
+    todo = pl.DataFrame([{name: getattr(p, name) for name in columns} for p in damaged], infer_schema_length=None)
+    folder = tmp_path / "looks"
+    for count in range(1, todo.height + 1):  # as of a run that grows
+        scan.scan_pictures(tmp_path, todo.head(count), folder)
+    assert len(cache.parts_of(folder)) < todo.height
+    looked: list[int] = []
+    again = scan.scan_pictures(tmp_path, todo, folder, tick=lambda done, _total: looked.append(done))
+    assert looked == [todo.height], "nothing was looked at again"
+    fresh = scan.scan_pictures(tmp_path, todo, tmp_path / "fresh")
+    assert again.pictures.drop("place").equals(fresh.pictures.drop("place"))
+    whole = again.pictures.filter(pl.col("phash").is_not_null())
+    thumbs = [b""] * whole.height
+    for which, some in cache.heavy(again.parts, whole["place"].to_numpy(), "thumb"):
+        for at, thumb in zip(which, some, strict=True):
+            thumbs[at] = thumb
+    assert thumbs == [look_at(tmp_path, Expected(p, None, None, None, None, None)).thumb for p in whole["path"]]
