@@ -162,15 +162,15 @@ def share_of(text: str) -> float:
 
 def redo_of(
     text: str | None, out: Path, *, stages: tuple[str, ...] = ("image", "metadata"), redo_max: int | None = None
-) -> str | list[str] | None:
+) -> str | list[str] | dict[str, str] | None:
     """What to ask again: a status, or names of images and texts; of what QA rejected only what these stages make."""
     if text is None or text in {"failed", "refused"}:
         return text
     if text == "qa":
-        from engine.qa import rejected_ids
+        from engine.qa import to_redo
 
-        names = rejected_ids(out, redo_max=redo_max)
-        return [name for name in names if ("metadata" if ":" in name else "image") in stages]
+        names = to_redo(out, redo_max=redo_max)
+        return {name: why for name, why in names.items() if ("metadata" if ":" in name else "image") in stages}
     if text == "review":
         from engine.runtime.recovering import rejected_by_people
         from engine.store import RunDir

@@ -9,8 +9,11 @@ import polars as pl
 from msgspec import Struct
 
 from engine.errors import StoreError
+from engine.qa.complaints import of_picture, of_texts
+from engine.qa.contradictions import OF_PICTURE
 from engine.qa.model import FLAGS
-from engine.store.layout import RunDir
+from engine.qa.run import config_of
+from engine.store.layout import RunDir, load_manifest
 from engine.store.scan import Damage, scan_settled
 
 REDO = frozenset(name for name, flag in FLAGS.items() if flag.redo)
@@ -27,6 +30,8 @@ class Rejected(Struct, frozen=True):
     """The texts to ask for again; empty: the image itself, and then its texts with it."""
     redone: int = 0
     """How often it has been asked for again already."""
+    complaint: str = ""
+    """What to tell the model; empty where it did nothing wrong."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,7 +54,7 @@ def rejected(run_dir: Path | str) -> list[Rejected]:
     for image_id, index, attempt, redone, flags, accepted in flagged.iter_rows():
         reasons = _reasons(flags, accepted)
         if reasons and newest.get((image_id, "")) == (attempt, True):
-            out.append(Rejected(image_id, index, reasons, redone=redone))
+            out.append(Rejected(image_id, index, reasons, redone=redone, complaint=of_picture(reasons)))
     return out
 
 
@@ -59,12 +64,14 @@ def rejected_texts(run_dir: Path | str) -> list[Rejected]:
     A text that the provider refused is not among them: its answer would be the same.
     """
     run = RunDir(run_dir)
-    columns = ["image_id", "index", "status", "newest_attempt", "redone", "flags", *[f"for_{t}" for t in TASKS]]
+    columns = ["image_id", "index", "line", "status", "newest_attempt", "redone", "flags"]
+    columns += [f"for_{task}" for task in TASKS]
     frame = _table(run, "answers.parquet", columns).filter(_has_reason() & (pl.col("status") != "refused"))
     people = _table(run, "images.parquet", ["image_id", "accepted"])
     accepted = set(people.filter("accepted")["image_id"])
     going = {r.image_id for r in rejected(run_dir)}
     newest = _newest(run.metadata_log, set(frame["image_id"]))
+    told = _complaints(run, frame.filter(pl.col("status") == "ok"))
     out: list[Rejected] = []
     for row in frame.sort("index").iter_rows(named=True):
         image_id = row["image_id"]
@@ -72,17 +79,43 @@ def rejected_texts(run_dir: Path | str) -> list[Rejected]:
         reasons = _reasons(row["flags"], image_id in accepted)
         current = all(newest.get((image_id, task)) == (row["newest_attempt"], True) for task in tasks)
         if reasons and tasks and current and image_id not in going:
-            out.append(Rejected(image_id, row["index"], reasons, tasks, row["redone"]))
+            complaint = told.get(row["line"], "")
+            out.append(Rejected(image_id, row["index"], reasons, tasks, row["redone"], complaint))
     return out
 
 
+def _complaints(run: RunDir, answers: pl.DataFrame) -> dict[int, str]:
+    """What was wrong with these answers, by their line in the log."""
+    if not answers.height or not (run.qa / "metadata").is_dir():
+        return {}
+    asked = config_of(load_manifest(run)).metadata
+    texts = pl.scan_parquet(run.qa / "metadata").filter(pl.col("line").is_in(answers["line"].implode()))
+    columns = [n for n in texts.collect_schema().names() if n in {"line", "caption", "captions", "label", "comments"}]
+    rules: dict[str, list[str]] = {}
+    for image_id, rule in _table(run, "contradictions.parquet", ["image_id", "rule"]).iter_rows():
+        rules.setdefault(image_id, []).extend([rule] if rule not in OF_PICTURE else [])
+    flags = {
+        line: (image_id, found) for line, image_id, found in answers.select("line", "image_id", "flags").iter_rows()
+    }
+    told: dict[int, str] = {}
+    for row in texts.select(columns).collect().iter_rows(named=True):
+        image_id, found = flags[row["line"]]
+        told[row["line"]] = of_texts(row, found, asked, rules.get(image_id, []))
+    return told
+
+
 def rejected_ids(run_dir: Path | str, *, redo_max: int | None = None) -> tuple[str, ...]:
-    """What to ask for again, images before texts, as `open_run(redo=…)` takes it.
+    """What to ask for again, images before texts, as `open_run(redo=…)` takes it: the names alone.
 
     `redo_max` leaves out what has been asked for again so often already.
     """
+    return tuple(to_redo(run_dir, redo_max=redo_max))
+
+
+def to_redo(run_dir: Path | str, *, redo_max: int | None = None) -> dict[str, str]:
+    """The same with what to tell the model about each, which `open_run(redo=…)` takes as well."""
     found = [*rejected(run_dir), *rejected_texts(run_dir)]
-    return tuple(name for r in found if redo_max is None or r.redone < redo_max for name in r.names)
+    return {name: r.complaint for r in found if redo_max is None or r.redone < redo_max for name in r.names}
 
 
 def _table(run: RunDir, name: str, columns: list[str]) -> pl.DataFrame:

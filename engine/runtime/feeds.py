@@ -6,7 +6,7 @@ they skip what is done.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from engine.core.again import asking_again
 from engine.core.ledger import OK, Ledger, slot
 from engine.errors import RunMismatch
 from engine.runtime.runner import Work
@@ -59,13 +60,19 @@ class Prompts(Protocol):
         ...
 
 
-def _work(ledger: Ledger, job: Job) -> Work:
+def _work(ledger: Ledger, job: Job, complaints: Mapping[int, str]) -> Work:
     place = slot(job.index, job.tasks)
+    job = asking_again(job, complaints.get(place, ""))
     return Work(job=job, attempt=ledger.last_attempt(place) + 1, shrunk=place in ledger.too_large)
 
 
-async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> AsyncGenerator[Work]:
-    """Image jobs that are not settled. Raises RunMismatch where a settled place now asks something else."""
+async def image_work(
+    config: RunConfig, prompts: Prompts, ledger: Ledger, complaints: Mapping[int, str]
+) -> AsyncGenerator[Work]:
+    """Image jobs that are not settled, those asked again with what was wrong.
+
+    Raises RunMismatch where a settled place now asks something else.
+    """
     indexes: Iterable[int | Prompt] = ledger.unsettled(prompts.count) if prompts.trusted else prompts.stream()
     for n, item in enumerate(indexes):
         if n % BREATH == 0:
@@ -78,7 +85,7 @@ async def image_work(config: RunConfig, prompts: Prompts, ledger: Ledger) -> Asy
                 "file, append new prompts at its end, or choose another --out"
             )
         if not ledger.settled(slot(prompt.index)):
-            yield _work(ledger, job)
+            yield _work(ledger, job, complaints)
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False):
@@ -97,6 +104,7 @@ async def metadata_work(
     ledger: Ledger,
     index_max: int,
     *,
+    complaints: Mapping[int, str],
     still_growing: Callable[[], bool],
     grown: Callable[[], anyio.Event],
 ) -> AsyncGenerator[Work]:
@@ -133,8 +141,10 @@ async def metadata_work(
             assert record.asset is not None, "an image line that is ok names its file"
             for job in metadata_jobs(config, record, str(Path(run.root) / record.asset.path)):
                 at = slot(job.index, job.tasks)
-                if not ledger.settled(at) or not ledger.asks_the_same(at, job.id):
-                    yield _work(ledger, job)
+                same = ledger.asks_the_same(at, job.id)
+                if not ledger.settled(at) or not same:
+                    # Of a picture made anew nothing has been said that could be wrong.
+                    yield _work(ledger, job, complaints if same else {})
         if lines:
             await anyio.lowlevel.checkpoint()
         elif not growing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +42,8 @@ class Opened:
     resumed: bool
     doubtful: dict[Stage, list[Settled]]
     """The start lines of calls that never ended, newest per job."""
+    complaints: dict[Stage, dict[int, str]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
+    """What was wrong with what is asked for again, by place."""
 
 
 def fingerprints(config: RunConfig, prompts: str) -> dict[str, str]:

@@ -94,7 +94,8 @@ async def open_run(
         overrides: dotted keys that win over the configuration.
         base_url, api_key: where and with what to ask; they win over the environment.
         redo: ask again for all that is `failed` or `refused`, for the images with these ids, or for what was written
-            about them: `id:texts`, `id:caption`, `id:labels`, `id:comments`.
+            about them: `id:texts`, `id:caption`, `id:labels`, `id:comments`. A mapping tells the model what was
+            wrong with each; `engine.qa.to_redo` gives one.
         wait_for_day: False ends the run when a daily quota is used up instead of waiting for midnight Pacific.
         share: the part of every limit this process may use.
         lease: a file through which several processes of this machine share the whole limits.
@@ -196,9 +197,10 @@ async def open_run(
             run, resolved, opened, logs[run.images_log], logs.get(run.metadata_log), offload, disk, growth
         )
         feeds: dict[Stage, AsyncGenerator[Work]] = {
-            "image": image_work(resolved, chosen, images),
+            "image": image_work(resolved, chosen, images, opened.complaints["image"]),
             "metadata": metadata_work(
                 resolved, run, images, opened.ledgers["metadata"], chosen.count,
+                complaints=opened.complaints["metadata"],
                 still_growing=lambda: growth.growing, grown=lambda: growth.event,
             ),
         }  # fmt: skip

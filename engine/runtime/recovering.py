@@ -7,13 +7,14 @@ estimated price, and asked again or, with `in_doubt: skip`, never.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engine.core.again import REDO, asking_again, complaint_in, message
 from engine.core.ledger import FAILED, NONE, REFUSED, Ledger, slot
 from engine.core.reviews import standing, verdicts
 from engine.errors import ConfigError
@@ -21,7 +22,7 @@ from engine.runtime.feeds import Prompts
 from engine.runtime.opening import STAGES, Opened
 from engine.runtime.runner import Context, Log
 from engine.stages.image import image_job, image_record
-from engine.store import Offload, RunDir, Settled, adopt_orphans, read_records
+from engine.store import Offload, RunDir, Settled, adopt_orphans, read_records, scan_settled
 from engine.store.assets import move_aside
 from engine.store.layout import SUFFIXES
 from engine.store.log import append_lines
@@ -57,6 +58,7 @@ async def settle_doubts(
             continue  # no longer asked for; the feed says so where it matters
         asset = adoption.assets.get(line.image_id)
         adopted += asset is not None
+        job = asking_again(job, opened.complaints["image"].get(slot(line.index), ""))
         record = image_record(job, _doubt(line, config, context.stamp(), asset), {"asset": asset})
         await logs[run.images_log].append(record)
         _take(opened.ledgers["image"], record)
@@ -114,9 +116,10 @@ def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> No
 
     The line comes first, the old picture is moved to quarantine/ after it, so that no line ever points
     at a picture that is gone; what a crash left between the two is finished here. Old texts stay in the log, and
-    count until newer ones are there.
+    count until newer ones are there. A mapping of names tells what was wrong with each.
     """
     run = opened.run
+    wrong: Mapping[str, str] = redo if isinstance(redo, Mapping) else {}
     if redo is not None:
         wanted = _CODES.get(redo) if isinstance(redo, str) else None
         if isinstance(redo, str) and wanted is None:
@@ -145,7 +148,8 @@ def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> No
                     newest[place] = record
             for record in newest.values():
                 found[stage].add(record.image_id)
-            _append_reopenings(path, ledger, newest.values(), stamp, redo if isinstance(redo, str) else "rejected")
+            why = redo if isinstance(redo, str) else "rejected"
+            _append_reopenings(path, ledger, newest.values(), stamp, lambda r, why=why: message(why, _wrong(r, wrong)))
         missing = (ids | texts.keys()) - known
         if missing:
             raise ConfigError(f"{run.root}: no image is called {', '.join(sorted(missing)[:5])}")
@@ -155,7 +159,30 @@ def reopen(opened: Opened, redo: str | Collection[str] | None, now: float) -> No
             + " asked for again"
             + (f", and the texts of {len(only_texts)}" if only_texts else "")
         )
+    opened.complaints = {
+        "image": _complaints(run.images_log, opened.ledgers["image"]),
+        "metadata": _complaints(run.metadata_log, opened.ledgers["metadata"]),
+    }
     _clear_reopened(run, opened.ledgers["image"])
+
+
+def _wrong(record: Record, wrong: Mapping[str, str]) -> str:
+    names = [f"{record.image_id}:{task}" for task in getattr(record, "tasks", ())] or [record.image_id]
+    return " ".join(dict.fromkeys(wrong[name] for name in names if wrong.get(name)))
+
+
+def _complaints(log: Path, ledger: Ledger) -> dict[int, str]:
+    """What was wrong with what is asked again, as the log has it, so that it is told whoever takes up the run."""
+    told: dict[int, str] = {}
+    if all(ledger.code(place) != NONE for place in ledger.reopened):
+        return told
+    for line in scan_settled(log):
+        place = slot(line.index, line.tasks)
+        if line.final:
+            told.pop(place, None)
+        elif line.error is not None and line.error.kind == REDO:
+            told[place] = complaint_in(line.error.message)
+    return told
 
 
 def _to_reopen(code: int, wanted: int | None) -> bool:
@@ -176,7 +203,9 @@ def _named(names: Collection[str]) -> tuple[frozenset[str], dict[str, frozenset[
     return ids, texts
 
 
-def _append_reopenings(path: Path, ledger: Ledger, records: Collection[Record], stamp: str, why: str) -> None:
+def _append_reopenings(
+    path: Path, ledger: Ledger, records: Collection[Record], stamp: str, why: Callable[[Record], str]
+) -> None:
     reopened: list[Record] = []
     for record in records:
         changes: dict[str, Any] = {
@@ -186,7 +215,7 @@ def _append_reopenings(path: Path, ledger: Ledger, records: Collection[Record], 
             "latency_s": 0.0,
             "usage": Usage(),
             "cost_usd": 0.0,
-            "error": Failure(kind="redo", message=f"asked again on request ({why})"),
+            "error": Failure(kind=REDO, message=why(record)),
         }
         if isinstance(record, ImageRecord):
             changes["asset"] = None

@@ -42,7 +42,7 @@ def image_record(job: Job, common: dict[str, Any], answer: dict[str, Any]) -> Re
     assert prompt is not None, "an image job carries its prompt"
     return ImageRecord(
         **{"usage": Usage(), **common},
-        prompt=prompt.text,
+        prompt=job.request.text,  # which says more than the plan's where a complaint goes with it
         source_data=prompt.source_data,
         style=prompt.style,
         complexity=prompt.complexity,

@@ -43,6 +43,7 @@ class Reason(Struct, frozen=True, gc=False):
     """The part of `error` that counts."""
 
     kind: str = ""
+    message: str = ""
 
 
 class Settled(Struct, frozen=True, kw_only=True, gc=False):

@@ -182,3 +182,59 @@ def test_a_redo_of_texts_that_is_killed_is_taken_up_without_asking_twice(
     assert sim.stats.paid <= 2 * images + images + 1, "at most the one call in flight is paid twice"
     report = json.loads(shell.call("qa", "o", "--json", cwd=tmp_path).out)
     assert "caption_short" not in report["flags"]
+
+
+def test_a_picture_is_asked_for_again_with_what_was_wrong_and_the_record_says_so(
+    tmp_path: Path, shell: Any, simulator: Any
+) -> None:
+    from engine.simulator import Faults
+
+    # Whoever asks with these words gets a blank picture once more, so that it shows who does.
+    sim = simulator(
+        faults=Faults(script={2: "blank_picture"}, when={"one plain colour": "blank_picture"}), picture="drawn"
+    )
+    words = ("run", "--out", "o", "--images", "4", "--stages", "image", "--json", *NEVER_ENDING)
+    assert shell.call(*words, cwd=tmp_path, base_url=sim.base_url).code == 0
+    shell.call("qa", "o", "--json", "--set", "validation.check_duplicates=false", cwd=tmp_path)
+    assert shell.call(*words, "--redo", "qa", cwd=tmp_path, base_url=sim.base_url).code == 0
+    assert sim.stats.by_fault["blank_picture"] == 2
+    lines = shell.lines(tmp_path / "o/log/images.jsonl")
+    first, reopened, second = (line for line in lines if line["image_id"] == lines[-1]["image_id"])
+    assert "one plain colour" in reopened["error"]["message"]
+    assert second["prompt"].startswith(first["prompt"])
+    assert "one plain colour" in second["prompt"], "the record holds the prompt that was sent"
+    assert first["job"] == reopened["job"] == second["job"], "it is the same job, asked again"
+    again = shell.call(*words, cwd=tmp_path, base_url=sim.base_url)
+    assert again.code == 0, again.err
+    assert sim.stats.paid == 5, "nothing is left to ask"
+    assert shell.call("verify", "o", cwd=tmp_path).code == 0
+
+
+def test_texts_are_asked_for_again_with_what_was_wrong_whoever_takes_up_the_run(
+    tmp_path: Path, shell: Any, simulator: Any
+) -> None:
+    from engine.simulator import Faults
+
+    images = 8
+    script = {images + n: "terse_texts" for n in range(1, images + 1)}
+    sim = simulator(faults=Faults(script=script, when={"The caption had": "terse_texts"}), picture="drawn")
+    words = ("run", "--out", "o", "--images", images, "--json", *NEVER_ENDING)
+    assert shell.call(*words, "--stages", "image", cwd=tmp_path, base_url=sim.base_url).code == 0
+    assert shell.call(*words, cwd=tmp_path, base_url=sim.base_url).code == 0
+    shell.call("qa", "o", "--json", cwd=tmp_path)
+    log = tmp_path / "o/log/metadata.jsonl"
+    slow = ("--set", "rate_limiting.max_in_flight=1")
+    process = shell.start(*words, *slow, "--redo", "qa", cwd=tmp_path, base_url=sim.base_url)
+    shell.wait_for(lambda: shell.count(log) >= 2 * images + 2)
+    process.kill()
+    process.communicate()
+    resumed = shell.call(*words, cwd=tmp_path, base_url=sim.base_url)
+    assert resumed.code == 0, resumed.err
+    lines = texts_of(shell, tmp_path / "o")
+    for of in lines.values():
+        told = [line["error"]["message"] for line in of if line["error"] and line["error"]["kind"] == "redo"]
+        assert len(told) == 1
+        assert "it needs at least 10" in told[0]
+        assert len({line["job"] for line in of}) == 1
+        assert of[-1]["status"] == "ok"
+        assert len(of[-1]["caption"]) < 10, "it was asked without the complaint"
