@@ -9,19 +9,19 @@ without looking again.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from msgspec import Struct
-from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import StoreError
-from engine.qa.hashes import ALGORITHM, THUMB_PX, dhash, variant_hashes
+from engine.qa.decode import decoded, opened
+from engine.qa.hashes import ALGORITHM, THUMB_PX, variant_hashes
 from engine.qa.lanczos import reduced as lanczos
+from engine.qa.measures import chroma_std, sharpness, tones
 from engine.store.inside import plain_file
 from engine.store.picture import PIXELS_MAX, SIZE_BYTES_MAX, BadPicture, Picture, check_picture
 
@@ -29,7 +29,6 @@ LOOK = f"1 {ALGORITHM}"
 """Version of everything measured here; another one means looking again."""
 SIDE_PX = 256
 FAULT_CHARS_MAX = 600
-_TONES = np.arange(256.0)
 SUFFIXES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -46,7 +45,6 @@ COLUMNS: dict[str, pl.DataType] = {
     "sharpness": pl.Float32(),
     "chroma_std": pl.Float32(),
     "phash": pl.UInt64(),
-    "dhash": pl.UInt64(),
     "variants": pl.List(pl.UInt64()),
     "thumb": pl.Binary(),
 }
@@ -82,7 +80,6 @@ class Look(Struct):
     """The sharpest half percent of the picture's edges over its contrast."""
     chroma_std: float | None = None
     phash: int | None = None
-    dhash: int | None = None
     variants: list[int] | None = None
     thumb: bytes | None = None
     """32 x 32 luma."""
@@ -162,14 +159,11 @@ def _structure(found: Look, data: bytes, expected: Expected) -> Picture | None:
 def _decode(found: Look, data: bytes) -> None:
     try:
         # The structural check has bounded the announced pixels; Pillow's own bomb warning comes far above that.
-        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        image = opened(data)
         if image.width * image.height > PIXELS_MAX:
             found.say("bomb", f"{image.width}x{image.height} pixels")
             return
-        if image.format == "JPEG":
-            image.draft("YCbCr", (SIDE_PX, SIDE_PX))  # every byte of the scan is still parsed
-        image.load()
-        _measure(found, image)
+        _measure(found, decoded(image, data, SIDE_PX))
     except Image.DecompressionBombError as bomb:
         found.say("bomb", str(bomb))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, MemoryError) as error:
@@ -179,49 +173,13 @@ def _decode(found: Look, data: bytes) -> None:
 
 def _measure(found: Look, image: Image.Image) -> None:
     luma = image.convert("L")
-    small = lanczos(luma, THUMB_PX)
+    thumb = lanczos(luma, THUMB_PX)
     factor = max(1, min(luma.size) // SIDE_PX)
     reduced = luma.reduce(factor) if factor > 1 else luma
-    pixels = np.asarray(reduced)
-    _tones(found, reduced.histogram())
-    found.sharpness = _sharpness(pixels, found.luma_std or 0.0)
-    found.chroma_std = _chroma(image)
-    thumb = np.asarray(small)
-    half = max(1, min(reduced.size) // 128)
-    small_luma = reduced.reduce(half) if half > 1 else reduced
-    hashes = variant_hashes(thumb, small_luma)
-    found.phash, found.variants = hashes[0], hashes[1:]
-    found.dhash = dhash(small_luma)
+    seen = tones(reduced.histogram())
+    found.luma_mean, found.luma_std, found.luma_p5, found.luma_p99 = seen.mean, seen.std, seen.p5, seen.p99
+    found.entropy_bits = seen.entropy_bits
+    found.sharpness = sharpness(np.asarray(reduced), seen.std)
+    found.chroma_std = chroma_std(image)
+    found.phash, *found.variants = variant_hashes(thumb, image.size)
     found.thumb = thumb.tobytes()
-
-
-def _tones(found: Look, histogram: list[int]) -> None:
-    counts = np.array(histogram, np.float64)
-    shares = counts / counts.sum()
-    mean = float(shares @ _TONES)
-    found.luma_mean = mean
-    found.luma_std = float(np.sqrt(max(0.0, shares @ (_TONES - mean) ** 2)))
-    reached = np.cumsum(shares)
-    found.luma_p5 = float(np.searchsorted(reached, 0.05))
-    found.luma_p99 = float(np.searchsorted(reached, 0.99 - 1e-9))
-    some = shares[shares > 0]
-    found.entropy_bits = float(-(some @ np.log2(some)))
-
-
-def _sharpness(pixels: NDArray[np.uint8], contrast: float) -> float:
-    if min(pixels.shape) < 3:
-        return 0.0
-    p = pixels.astype(np.int16)
-    edges = np.abs(4 * p[1:-1, 1:-1] - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2] - p[1:-1, 2:])
-    counts = np.bincount(edges.reshape(-1))
-    strong = int(np.searchsorted(np.cumsum(counts), 0.995 * edges.size))
-    return strong / (contrast + 1.0)
-
-
-def _chroma(image: Image.Image) -> float:
-    """How far colours spread around grey, 0 for a grey-scale picture."""
-    if image.mode in {"L", "LA", "1", "I", "F", "I;16"}:
-        return 0.0
-    few = image.resize((64, 64), Image.Resampling.NEAREST)
-    chroma = np.asarray(few.convert("YCbCr"), dtype=np.float32)[:, :, 1:]
-    return float(np.sqrt(np.mean((chroma - 128.0) ** 2)))
