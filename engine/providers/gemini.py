@@ -2,8 +2,8 @@
 
 `open_gemini` gives a provider. Its `sdk` transport lets google-genai build, sign and send each
 request. Its `fast` transport lets google-genai build and sign the first request of each shape,
-catches it on the aiohttp session that the SDK was given, and sends later ones from that template.
-Both use one session and one reading of answers (`answer`, `classify`), so they cannot differ in
+catches it on the aiohttp session that the SDK was given, and sends later ones from that template over `lines`.
+Both use one session's connector and one reading of answers (`answer`, `classify`), so they cannot differ in
 meaning. What the fast transport relies on: `HttpOptions.aiohttp_client` (public) is used for
 calls, and bodies are `json.dumps` of the request. If that ends, it falls back to `sdk`, warns
 once, and tests/contracts/test_wire.py says what changed.
@@ -28,6 +28,8 @@ from engine.errors import ConfigError, ProviderError
 from engine.providers import classify, wire
 from engine.providers.answer import read_answer
 from engine.providers.base import Response
+from engine.providers.http1 import Reply
+from engine.providers.lines import Lines
 from engine.providers.references import read_references
 from engine.providers.template import (
     Caught,
@@ -86,12 +88,11 @@ async def open_gemini(
     location: str | None = None,
     transport: Transport = "fast",
     timeout_s: float = 180.0,
-    connections: int | None = None,
 ) -> AsyncGenerator[GeminiProvider]:
     """A provider for as long as the block lasts. Raises ConfigError when key, project or address are missing.
 
-    `base_url` points at another server that speaks Gemini. `timeout_s` is one deadline per call.
-    `connections` None puts no ceiling on them.
+    `base_url` points at another server that speaks Gemini. `timeout_s` is one deadline per call. Connections have no
+    ceiling: the caller decides how many calls are in flight.
     """
     if backend == "developer" and not (api_key and api_key.strip()):
         raise ConfigError(
@@ -110,9 +111,7 @@ async def open_gemini(
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
     default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
-    session = wire.open_session(
-        base_url or default_url, timeout_s=timeout_s, connections=connections, middlewares=(tap,)
-    )
+    session = wire.open_session(base_url or default_url, timeout_s=timeout_s, middlewares=(tap,))
     try:
         provider = GeminiProvider(
             session,
@@ -156,6 +155,9 @@ class GeminiProvider:
             self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
             project, location, timeout_s,
         )  # fmt: skip
+        connector = session.connector
+        assert isinstance(connector, wire.Connector), "sessions are made by wire.open_session"
+        self._lines = Lines(connector)
         self._building = asyncio.Lock()
         self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
         self.transport: Transport = transport
@@ -168,6 +170,7 @@ class GeminiProvider:
 
     async def aclose(self) -> None:
         """Closes the connections. Calls still in flight fail."""
+        self._lines.close()
         await self._session.close()
         await self._client.aio.aclose()
         self._client.close()
@@ -185,7 +188,7 @@ class GeminiProvider:
             raise classify.http_failure(reply.status, reply.headers, reply.body, secrets=self._secrets)
         return read_answer(reply.body, reply.headers, wants_picture=request.wants_picture, secrets=self._secrets)
 
-    async def _send(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply | ProviderError:
+    async def _send(self, request: Request, pictures: Sequence[bytes]) -> Reply | ProviderError:
         """The HTTP answer. An error is given back, not raised: raised in a handler it would carry the foreign
         exception along, which may hold the request's headers, and with them the key."""
         try:
@@ -200,13 +203,16 @@ class GeminiProvider:
 
     # ------------------------------------------------------------------------------ fast
 
-    async def _call_fast(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply:
+    async def _call_fast(self, request: Request, pictures: Sequence[bytes]) -> Reply:
         template = await self._template(request)
         if template is None:
             return await self._call_sdk(request, pictures)
         body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
         captured = template.captured
-        reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.ssl)
+        if captured.request.proxy is None:
+            reply = await self._lines.post(captured, body)
+        else:
+            reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.request.ssl)
         if reply.status == 401 and self._backend == "vertex":
             self._templates.clear()  # The next call signs anew.
         return reply
@@ -269,7 +275,7 @@ class GeminiProvider:
 
     # ------------------------------------------------------------------------------- sdk
 
-    async def _call_sdk(self, request: Request, pictures: Sequence[bytes]) -> wire.Reply:
+    async def _call_sdk(self, request: Request, pictures: Sequence[bytes]) -> Reply:
         from google.genai import errors
 
         call = Watch()
@@ -278,7 +284,7 @@ class GeminiProvider:
             response = await self._generate(request, pictures)
             http = response.sdk_http_response
             body = (http.body or "").encode("utf-8", "surrogateescape")
-            return wire.Reply(200, classify.lower_headers((http.headers or {}).items()), body)
+            return Reply(200, classify.lower_headers((http.headers or {}).items()), body)
         except errors.APIError as error:
             return _reply_of(error)
         except (ValueError, LookupError) as error:
@@ -430,7 +436,7 @@ def _image_size(request: Request) -> str | None:
 # --------------------------------------------------------------------------------- the SDK's words to ours
 
 
-def _reply_of(error: Any) -> wire.Reply:
+def _reply_of(error: Any) -> Reply:
     """An APIError as the HTTP answer it was made of."""
     headers = classify.lower_headers(getattr(error.response, "headers", {}).items())
     details = error.details
@@ -438,7 +444,7 @@ def _reply_of(error: Any) -> wire.Reply:
         body = str(details["message"] or "").encode("utf-8", "surrogateescape")  # A page, as the SDK wraps it.
     else:
         body = json.dumps(details).encode()
-    return wire.Reply(int(error.code or 0), headers, body)
+    return Reply(int(error.code or 0), headers, body)
 
 
 def _auth_kind(error: Exception) -> ErrorKind | None:

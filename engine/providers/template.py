@@ -19,6 +19,7 @@ import pybase64
 from aiohttp.client_reqrep import ClientRequest
 
 from engine.providers import classify
+from engine.providers.lines import head_of
 from schemas.job import Request
 
 TEXT_MARK = "groundswell-mark-of-the-text"
@@ -40,13 +41,15 @@ def picture_mark(n: int) -> bytes:
 class Captured:
     """One HTTP request as the SDK was about to send it. Its headers hold the key; it has no telling repr."""
 
-    __slots__ = ("body", "headers", "ssl", "url")
+    __slots__ = ("body", "head", "headers", "request", "url")
 
-    def __init__(self, url: Any, headers: Mapping[str, str], body: bytes, ssl: Any) -> None:
-        self.url = url
-        self.headers = headers
+    def __init__(self, request: ClientRequest, body: bytes) -> None:
+        self.request = request
+        self.url = request.url
+        self.headers = request.headers.copy()
+        self.headers.pop("Content-Length", None)
+        self.head = head_of(request)
         self.body = body
-        self.ssl = ssl
 
 
 class Template:
@@ -156,10 +159,8 @@ async def tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
     """Middleware of the session that the SDK was given: catches a request, or notes that it was answered."""
     call = watching.get()
     if call is not None and call.capture:
-        headers = request.headers.copy()
-        headers.pop("Content-Length", None)
         body = await request.body.as_bytes() if not isinstance(request.body, bytes) else request.body
-        call.captured = Captured(request.url, headers, body, request.ssl)
+        call.captured = Captured(request, body)
         raise Caught
     response: aiohttp.ClientResponse = await handler(request)
     if call is not None:

@@ -1,8 +1,8 @@
-"""The wire: one aiohttp session for both transports, sending bytes and receiving bytes.
+"""The wire: one aiohttp session for both transports, and what its failures mean.
 
 It has no ceiling of connections (the scheduler decides how many calls are in flight), reuses them,
 bounds every answer in size and time, and tells "nothing was sent" from "sent, and the answer was
-lost", because the second may have been paid for.
+lost", because the second may have been paid for. The fast transport sends over its connections by way of `lines`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from aiohttp.tracing import Trace
 
 from engine.errors import ProviderError
 from engine.providers.classify import lower_headers, tidy
+from engine.providers.http1 import BODY_BYTES_MAX, BodyTooLarge, NotHttp, Reply
+from engine.providers.lines import KEEPALIVE_S, SCRATCH_BYTES
 from schemas.outcome import ErrorKind
 
-BODY_BYTES_MAX = 64 * 1024 * 1024
-"""A 4K PNG is about 30 MB on the wire; more than this is no picture of ours."""
 CONNECT_S_MAX = 30.0
 """A connection that is not there by then will not come; most of a call's deadline is left for the answer."""
-KEEPALIVE_S = 60.0
 NO_ROUNDING_S = 3600.0
 """aiohttp rounds longer deadlines up to whole seconds; ours mean what they say."""
 CONNECTING_MAX = 16
 """Connections being made at a time. A TLS handshake takes the loop about a millisecond and holds 256 KiB, and thousands
 may be ready at once. Waiting counts as connecting: 16 make 160 a second where each takes 0.1 s."""
 TLS_READ_BYTES_MIN = 16 * 1024
-TLS_READ_BYTES_MAX = 256 * 1024
+TLS_READ_BYTES_MAX = SCRATCH_BYTES
 TLS_READ_BYTES_ALL = 8 * 1024 * 1024
 """What all TLS connections may read at a time, together: few read in large portions, which costs less CPU, thousands
 in small ones, because each keeps what OpenSSL grew to for its largest portion, and a third more, until it is closed."""
@@ -42,21 +41,6 @@ READ_BUFFER_BYTES = BODY_BYTES_MAX // 2
 """aiohttp stops reading at twice this, so that no body waits for room."""
 LOOK_S = 0.25
 """How often a body of unknown length is looked at while it comes."""
-
-
-class BodyTooLarge(Exception):
-    """An answer went over BODY_BYTES_MAX; its connection has been closed."""
-
-
-class Reply:
-    """An HTTP answer, whole."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -79,7 +63,7 @@ class _Answer(aiohttp.ClientResponse):
             raise aiohttp.ContentTypeError(self.request_info, self.history, message="not JSON") from error
 
 
-class _Connector(aiohttp.TCPConnector):
+class Connector(aiohttp.TCPConnector):
     """Gives up connecting well before the call's deadline, whoever calls: a late connection was never sent on.
 
     Makes few connections at a time, and lets those over TLS share what they read into.
@@ -87,16 +71,20 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, connect_s: float, **options: Any) -> None:
         super().__init__(**options)
-        self._bounded = aiohttp.ClientTimeout(connect=connect_s, ceil_threshold=NO_ROUNDING_S)
+        self.bounded = aiohttp.ClientTimeout(connect=connect_s, ceil_threshold=NO_ROUNDING_S)
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
         self._tls_reads = memoryview(bytearray(TLS_READ_BYTES_MAX))
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:
         del timeout
-        connection = await super().connect(req, traces, self._bounded)
-        portion = TLS_READ_BYTES_ALL // (1 + len(self._acquired))
-        share_reads(connection.transport, self._tls_reads[: max(TLS_READ_BYTES_MIN, portion)])
+        connection = await super().connect(req, traces, self.bounded)
+        self.share(connection.transport, len(self._acquired))
         return connection
+
+    def share(self, transport: asyncio.Transport | None, in_use: int) -> None:
+        """Have a connection over TLS read in portions that fit the number of those in use."""
+        portion = TLS_READ_BYTES_ALL // (1 + in_use)
+        share_reads(transport, self._tls_reads[: max(TLS_READ_BYTES_MIN, portion)])
 
     async def _create_connection(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Any:
         async with self._connecting:
@@ -119,17 +107,15 @@ def share_reads(transport: asyncio.Transport | None, buffer: memoryview) -> bool
     return True
 
 
-def open_session(
-    base_url: str, *, timeout_s: float, connections: int | None, middlewares: Iterable[Any] = ()
-) -> aiohttp.ClientSession:
-    """A session for calls to `base_url`. `connections`: most at once; None: no ceiling.
+def open_session(base_url: str, *, timeout_s: float, middlewares: Iterable[Any] = ()) -> aiohttp.ClientSession:
+    """A session for calls to `base_url`.
 
     Proxies are looked up once, here; with `trust_env` aiohttp would look them up in a thread for every call.
     """
     return aiohttp.ClientSession(
-        connector=_Connector(
+        connector=Connector(
             connect_s=min(CONNECT_S_MAX, 0.9 * timeout_s),
-            limit=connections or 0,
+            limit=0,
             keepalive_timeout=KEEPALIVE_S,
             ttl_dns_cache=300,
         ),
@@ -154,7 +140,7 @@ _NO_TIMEOUT = aiohttp.ClientTimeout()
 
 
 async def post(session: aiohttp.ClientSession, url: Any, headers: Any, body: bytes, *, ssl: Any) -> Reply:
-    """One POST. The deadline is the caller's. Raises what aiohttp raises."""
+    """One POST by way of aiohttp, which knows proxies. The deadline is the caller's. Raises what aiohttp raises."""
     async with session.post(
         url,
         headers=headers,
@@ -220,6 +206,8 @@ def transport_failure(error: BaseException, *, timeout_s: float, secrets: Iterab
         return ProviderError(ErrorKind.INVALID, tidy(f"not a usable address: {error}", secrets))
     if isinstance(error, asyncio.TimeoutError):
         return ProviderError(ErrorKind.UNKNOWN, f"no whole answer within {timeout_s:g} s; it may have been paid for")
+    if isinstance(error, NotHttp):
+        return ProviderError(ErrorKind.UNKNOWN, f"the answer is not HTTP: {error}")
     if isinstance(error, aiohttp.ClientResponseError):
         # Bytes came that are not HTTP. Its own str() holds the address and the request's headers.
         return ProviderError(ErrorKind.UNKNOWN, tidy(f"the answer is not HTTP: {error.message}", secrets))

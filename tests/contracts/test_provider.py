@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError, ProviderError
-from engine.providers import wire
+from engine.providers import http1, wire
 from engine.providers.base import Picture, Provider, Response
 from engine.providers.gemini import open_gemini
 from engine.providers.scripted import ScriptedProvider
@@ -359,6 +359,7 @@ async def test_a_fault_becomes_one_error_after_one_request(
     far_side: Any, transport: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "BODY_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(http1, "BODY_BYTES_MAX", 1 << 20)
     script, kind = _faults(far_side)[name]
     async with far_side.serve(script) as server:
         async with provider_at(server.url, transport, timeout_s=0.4) as provider:
@@ -394,7 +395,8 @@ async def test_where_nothing_was_sent_nothing_was_paid(
         }[what]
         if what == "a proxy's refusal":
             monkeypatch.setenv("https_proxy", server.url)
-        async with provider_at(url, transport, timeout_s=30) as provider:
+        # A server that knows no TLS waits for ever: there the end of the time for connecting is what counts.
+        async with provider_at(url, transport, timeout_s=3 if "TLS" in what else 30) as provider:
             assert (await failure_of(provider)).kind is ErrorKind.CONNECT
 
 
@@ -530,14 +532,19 @@ async def test_responses_that_stay_alive_would_be_seen(
 ) -> None:
     """The SDK is known to have kept its asynchronous responses alive; so may a release to come."""
     kept: list[Any] = []
-    receive = wire.receive
+    receive, end = wire.receive, http1.Reading._end
 
     async def receive_and_keep(response: Any) -> bytes:
         kept.append(response)
         return await receive(response)
 
+    def end_and_keep(reading: Any) -> None:
+        kept.append(reading)
+        end(reading)
+
     monkeypatch.setattr(wire, "receive", receive_and_keep)
+    monkeypatch.setattr(http1.Reading, "_end", end_and_keep)
     async with far_side.serve(mostly_good(far_side)) as server, provider_at(server.url, transport) as provider:
         grown = await grown_by(provider, 200)
-    assert grown["_Answer"] == 200
+    assert grown["_Answer"] + grown["Reading"] == 200
     assert grown.total() > 400, "what the test above allows"

@@ -66,8 +66,8 @@ async def test_calls_over_tls_get_whole_answers_while_their_connections_share_on
             )
             assert [answer.picture and answer.picture.data for answer in answers] == [drawn(text) for text in texts]
         assert server.connections == 20
-        kept = [protocol for idle in provider._session.connector._conns.values() for protocol, _ in idle]  # type: ignore[union-attr]
-        views = [getattr(p.transport._ssl_protocol, "_ssl_buffer_view", None) for p in kept]  # type: ignore[union-attr]
+        kept = [line.transport for idle in provider._lines._idle.values() for line in idle]
+        views = [getattr(transport._ssl_protocol, "_ssl_buffer_view", None) for transport in kept]  # type: ignore[attr-defined]
     assert len(views) == 20
     assert len({id(getattr(view, "obj", None)) for view in views}) == 1, (
         "asyncio.sslproto.SSLProtocol no longer reads into `_ssl_buffer_view`, so wire.share_reads does "

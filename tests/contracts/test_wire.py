@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -12,10 +13,12 @@ import httpx
 import pybase64
 import pytest
 import respx
+from aiohttp.client_reqrep import ClientRequest
 from google import genai
 from google.genai import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from engine.errors import ProviderError
 from engine.providers import gemini, template
@@ -189,6 +192,7 @@ async def test_vertex_templates_carry_a_fresh_token_every_minute(
         now += 61
         await provider.call(PICTURE)
     assert [seen.headers["authorization"] for seen in server.seen] == ["Bearer token-1"] * 2 + ["Bearer token-2"]
+    assert server.connections == 1, "a new token needs no new connection"
     assert server.seen[0].line == (
         "POST /v1beta1/projects/project-1/locations/global/publishers/google/models/"
         "gemini-nano-banana-2.1:generateContent HTTP/1.1"
@@ -196,10 +200,11 @@ async def test_vertex_templates_carry_a_fresh_token_every_minute(
     assert "x-goog-api-key" not in server.seen[0].headers
 
 
-def test_a_template_refuses_a_request_that_holds_a_mark_twice() -> None:
+async def test_a_template_refuses_a_request_that_holds_a_mark_twice() -> None:
     body = json.dumps({"a": "groundswell-mark-of-the-text", "b": "groundswell-mark-of-the-text"}).encode()
+    request = ClientRequest("POST", URL("http://x"), loop=asyncio.get_running_loop())
     with pytest.raises(Exception, match="2 times"):
-        Template(template.Captured("http://x", {}, body, None), pictures=0, system=False, seed=False, made_at=0.0)
+        Template(template.Captured(request, body), pictures=0, system=False, seed=False, made_at=0.0)
 
 
 async def test_our_request_is_the_one_an_sdk_user_would_write_by_hand() -> None:

@@ -1,0 +1,229 @@
+"""An HTTP/1.1 answer while it comes in: pure bytes, no socket.
+
+A picture is one long body that nobody looks at before its end, so this reader is made for that: some ten steps of
+Python per chunk, where aiohttp's, made for callers who read piece by piece, takes forty.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+"""A 4K PNG is about 30 MB on the wire; more than this is no picture of ours."""
+HEAD_BYTES_MAX = 64 * 1024
+LINE_BYTES_MAX = 4096
+"""The line before a chunk: its size, and what else nobody needs."""
+
+_STATUS = re.compile(r"HTTP/1\.([01]) (\d{3})(?: .*)?")
+_LINE_END = b"\r\n"
+
+
+class NotHttp(Exception):
+    """What came cannot be read as an answer; the connection is of no more use."""
+
+
+class BodyTooLarge(Exception):
+    """An answer went over BODY_BYTES_MAX; its connection has been closed."""
+
+
+class Reply:
+    """An HTTP answer, whole."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
+        self.status = status
+        self.headers = headers
+        """Lower-case names; of repeated ones the last."""
+        self.body = body
+
+
+class Reading:
+    """One answer. Hand it what was received until `reply` is there. Raises NotHttp and BodyTooLarge.
+
+    It keeps the pieces and joins them at the end: one place for the whole body would be held for as long as the body
+    takes to come, and side by side with the others' be new memory each time, which costs more than copying once more.
+    """
+
+    __slots__ = ("_have", "_headers", "_left", "_pieces", "_status", "_take", "_text", "reply", "reusable")
+
+    def __init__(self) -> None:
+        self.reply: Reply | None = None
+        self.reusable = False
+        """Whether the connection may carry another request after this answer."""
+        self._take = Reading._take_head  # not bound: a cycle would keep each picture until the collector comes
+        self._text = bytearray()  # the beginning of a head or of a line
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._pieces: list[bytes | bytearray] = []
+        self._have = 0  # bytes in `_pieces`
+        self._left = 0  # bytes of the body to come; or of the chunk, with the line end after it
+
+    def feed(self, data: bytearray, end: int) -> None:
+        """The first `end` bytes of `data` were received; they are copied as far as they are needed."""
+        with memoryview(data) as view:
+            at = 0
+            while at < end and self.reply is None:
+                at = self._take(self, data, view, at, end)
+        if at < end:
+            self.reusable = False  # more than the answer: nobody knows what that is
+
+    def closed(self) -> None:
+        """The far side has closed: which ends an answer that told no length, and breaks any other."""
+        if self.reply is None and self._take is Reading._take_rest:
+            self._end()
+
+    def _take_head(self, _: bytearray, view: memoryview, at: int, end: int) -> int:
+        before = len(self._text)
+        self._text += view[at : min(end, at + HEAD_BYTES_MAX)]
+        if not b"HTTP/".startswith(self._text[:5]):
+            raise NotHttp("it does not begin with HTTP/")
+        stop = self._text.find(b"\r\n\r\n", max(0, before - 3), HEAD_BYTES_MAX)
+        if stop < 0:
+            if len(self._text) >= HEAD_BYTES_MAX:
+                raise NotHttp(f"its head is longer than {HEAD_BYTES_MAX >> 10} KiB")
+            return end
+        head = bytes(self._text[:stop])
+        self._text.clear()
+        self._read_head(head)
+        return at + stop + 4 - before
+
+    def _read_head(self, head: bytes) -> None:
+        first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+        found = _STATUS.fullmatch(first)
+        if found is None:
+            raise NotHttp("its first line is no status line")
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon or not name or name != name.strip():
+                raise NotHttp("a line of its head is no header")
+            headers[name.lower()] = value.strip()
+        self._status, self._headers = int(found[2]), headers
+        if 100 <= self._status < 200:
+            return  # only a word in between: the answer is to come
+        self.reusable = found[1] == "1" and headers.get("connection", "").lower() != "close"
+        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+        if self._status in (204, 304):
+            self._end()
+        elif coding is not None:
+            if coding.lower() != "chunked":
+                raise NotHttp("its transfer encoding is unknown")
+            self._take = Reading._take_chunks
+        elif length is not None:
+            self._expect(length)
+        else:
+            self.reusable = False
+            self._take = Reading._take_rest
+
+    def _expect(self, length: str) -> None:
+        if not (length.isascii() and length.isdigit()):
+            raise NotHttp("its length is no number")
+        self._left = int(length)
+        self._check(self._left)
+        self._take = Reading._take_known
+        if not self._left:
+            self._end()
+
+    def _take_known(self, _: bytearray, view: memoryview, at: int, end: int) -> int:
+        stop = min(end, at + self._left)
+        self._keep(view[at:stop])
+        self._left -= stop - at
+        if not self._left:
+            self._end()
+        return stop
+
+    def _take_rest(self, _: bytearray, view: memoryview, at: int, end: int) -> int:
+        self._keep(view[at:end])
+        self._check(self._have)
+        return end
+
+    def _take_chunks(self, data: bytearray, view: memoryview, at: int, end: int) -> int:
+        left = self._left
+        while at < end:
+            if not left:
+                line, at = self._line(data, view, at, end)
+                if line is None:
+                    break
+                left = self._chunk(line)
+                if not left:
+                    self._take = Reading._take_trailers
+                    break
+            stop = min(end, at + left)
+            data_stop = min(end, at + left - 2)
+            if data_stop > at:
+                self._pieces.append(data[at:data_stop])
+                self._have += data_stop - at
+            else:
+                data_stop = at
+            left -= stop - at
+            if left < 2 and data[data_stop:stop] != _LINE_END[2 - left - (stop - data_stop) : 2 - left]:
+                raise NotHttp("a chunk does not end where it should")
+            at = stop
+        self._left = left
+        return at
+
+    def _chunk(self, line: bytes | bytearray) -> int:
+        """What is to come of the chunk that this line announces, with its line end; 0 for the last."""
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:
+            size = -1
+        if size < 0:
+            raise NotHttp("a chunk has no size")
+        if self._have + size > BODY_BYTES_MAX:
+            raise BodyTooLarge
+        return size + 2 if size else 0
+
+    def _take_trailers(self, data: bytearray, view: memoryview, at: int, end: int) -> int:
+        line, at = self._line(data, view, at, end)
+        if line == b"":
+            self._end()
+        return at
+
+    def _line(self, data: bytearray, view: memoryview, at: int, end: int) -> tuple[bytes | bytearray | None, int]:
+        """The line that begins here, or began before, and where the next begins; None while it has not ended."""
+        stop = data.find(b"\n", at, end)
+        if 0 <= stop - at < LINE_BYTES_MAX and not self._text:
+            return data[at:stop].rstrip(b"\r"), stop + 1
+        self._text += view[at : end if stop < 0 else stop]
+        if len(self._text) > LINE_BYTES_MAX:
+            raise NotHttp("a line between its chunks is too long")
+        if stop < 0:
+            return None, end
+        line = bytes(self._text).rstrip(b"\r")
+        self._text.clear()
+        return line, stop + 1
+
+    def _check(self, size: int) -> None:
+        if size > BODY_BYTES_MAX:
+            raise BodyTooLarge
+
+    def _keep(self, piece: memoryview) -> None:
+        self._pieces.append(bytes(piece))
+        self._have += len(piece)
+
+    def _end(self) -> None:
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        encoding = self._headers.get("content-encoding", "identity").lower()
+        if body and encoding not in ("identity", ""):
+            body = _inflated(body, encoding)
+        self.reply = Reply(self._status, self._headers, body)
+
+
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """What was compressed, though we asked for it plain."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise NotHttp("its content encoding is unknown")
+    inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    try:
+        plain = inflate.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        raise NotHttp("its compression is damaged") from None
+    if len(plain) > BODY_BYTES_MAX:
+        raise BodyTooLarge
+    if not inflate.eof:
+        raise NotHttp("its compression breaks off")
+    return plain
