@@ -11,7 +11,7 @@ import zlib
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from schemas.job import Stage
 from schemas.outcome import Asset, Failure, Usage
@@ -107,6 +107,9 @@ class RunManifest(Struct, frozen=True, kw_only=True):
     """Digests of what is asked: `prompts` (sources, style, seed …), `image`, `metadata`."""
     config: dict[str, Any]
     """The resolved configuration."""
+    origin: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the newest session found what it was given: `project`, the folder that relative paths of the configuration
+    start from, and `prompts`, the prompt file. So that the run can be taken up from elsewhere."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("dir", nargs="?", metavar="DIR", help="the run directory, as --out")
     parser.add_argument(
-        "--config", metavar="F", help="configuration file (default: the nearest config/generation_config.yaml)"
+        "--config",
+        metavar="F",
+        help="configuration file, or the run.json of a run (default: the nearest config/generation_config.yaml)",
     )
     parser.add_argument("--out", metavar="DIR", help="run directory (default: output.output_dir)")
     parser.add_argument(

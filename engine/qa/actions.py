@@ -49,7 +49,7 @@ def actions(
         _step(
             "should", "Look at what asking again did not mend",
             f"Asked for again {redo_max:,} times and still with findings: {given_up:,}, images and texts together. "
-            "--redo qa leaves them now; accept them in review, or raise qa.max_redo.", review, when=given_up,
+            "--redo qa leaves them now; accept them in review, or raise qa.max_redo with --set.", review, when=given_up,
         ),
         *[_mix(mix) for mix in targets],
         *[_people(row) for row in bias.get("representation", ())],

@@ -157,12 +157,16 @@ def _flags(f: Findings, images: int, coverage: dict[str, dict[str, Any]]) -> dic
     return dict(sorted(flags.items(), key=lambda kv: (SEVERITIES.index(FLAGS[kv[0]].severity), -kv[1], kv[0])))
 
 
-def _options(manifest: RunManifest) -> str:
-    """What a command that takes up this run has to say again."""
-    prompts, answers = manifest.fingerprints.get("prompts"), manifest.fingerprints.get("answers")
-    return (" --prompts YOUR_PROMPT_FILE" if prompts == FROM_FILE else "") + (
-        " --simulate" if answers == "simulator" else ""
-    )
+def _options(f: Findings) -> str:
+    """What a command that takes up this run has to say again, wherever it is called."""
+    digests = f.manifest.fingerprints
+    words = ["--config", str(f.run.run_json.absolute())]
+    if digests.get("prompts") == FROM_FILE:  # of a file all rows are meant, unless a number is said
+        words += ["--prompts", f.manifest.origin.get("prompts", "YOUR_PROMPT_FILE")]
+        words += ["--images", str(f.config.generation.num_images)]
+    if digests.get("answers") == "simulator":
+        words.append("--simulate")
+    return f" {shlex.join(words)}"
 
 
 def _given_up(f: Findings) -> int:
@@ -233,8 +237,8 @@ def assemble(f: Findings, started: datetime) -> QAReport:
         components=parts,
         actions=actions(
             flags,
-            directory=shlex.quote(str(f.run.root)),
-            options=_options(f.manifest),
+            directory=shlex.quote(str(f.run.root.absolute())),
+            options=_options(f),
             broken=broken,
             missing_images=asked - sum(counts.values()),
             failed=counts["failed"],

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -150,15 +151,17 @@ def open_directory(
     now: float,
     run_date: str,
     answers: str | None = None,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Opened:
     """Create the run or take it up. Hold its lock. Raises RunMismatch, LogDamaged, StoreError.
 
     `answers`: who gives them (`gemini` or `simulator`), None where a caller's own provider does.
+    `origin`: where the configuration and the prompts come from, for `RunManifest.origin`.
     """
     durability = config.output.durability
     resumed = manifest is not None
     if manifest is None:
-        manifest = new_manifest(config, prompts, now, run_date)
+        manifest = msgspec.structs.replace(new_manifest(config, prompts, now, run_date), origin=dict(origin))
         if answers is not None:
             manifest = msgspec.structs.replace(manifest, fingerprints={**manifest.fingerprints, "answers": answers})
         create_run(run, manifest, durability=durability)
@@ -166,8 +169,9 @@ def open_directory(
         _check_same_answers(manifest, answers, run)
         check_same_question(manifest, config, prompts, run)
         resolved = config.model_dump(mode="json")
-        if manifest.config != resolved:  # more images, other limits, a larger budget: what the newest session goes by
-            manifest = msgspec.structs.replace(manifest, config=resolved)
+        newest = msgspec.structs.replace(manifest, config=resolved, origin=dict(origin))
+        if manifest != newest:  # more images, other limits, a larger budget: what the newest session goes by
+            manifest = newest
             write_atomic(run.run_json, msgspec.json.format(msgspec.json.encode(manifest)), durability=durability)
     opened = Opened(
         run, manifest, {stage: Ledger() for stage in STAGES}, Past(now), [], resumed, {stage: [] for stage in STAGES}

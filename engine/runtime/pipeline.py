@@ -61,6 +61,11 @@ BYTES_PER_IMAGE_MIN = {"0.5K": 60_000, "1K": 150_000, "2K": 500_000, "4K": 1_500
 """The least a picture takes; a disk that cannot even hold this is told before anything is spent."""
 
 
+def _origin(settings: settings_.Settings, prompts: str | Path | None) -> dict[str, str]:
+    given = {} if prompts is None else {"prompts": str(Path(prompts).absolute())}
+    return {"project": str(settings.base_dir.absolute()), **given}
+
+
 @asynccontextmanager
 async def open_run(
     out: str | Path | None = None,
@@ -133,7 +138,9 @@ async def open_run(
             await offload(lambda: _preflight(run, resolved, in_flight_max, missing))
         stack.enter_context(RunLock(run))
         opened = await offload(
-            lambda: open_directory(run, manifest, resolved, chosen.fingerprint, wall(), run_date, answers)
+            lambda: open_directory(
+                run, manifest, resolved, chosen.fingerprint, wall(), run_date, answers, _origin(settings, prompts)
+            )
         )
         await offload(lambda: recovering.reopen(opened, redo, wall()))
         images = opened.ledgers["image"]

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 CONFIG_NAME = "config/generation_config.yaml"
+RUN_NAME = "run.json"
 
 _FROM_ENV = {"OUTPUT_DIR": "output.output_dir", "LOG_LEVEL": "logging.level", "LOG_FILE": "logging.log_file"}
 _MOOT_ENV = {
@@ -79,8 +80,9 @@ def load(
 ) -> Settings:
     """The configuration of a file, a mapping, or (None) of the nearest config/generation_config.yaml.
 
-    Without a file the built-in defaults hold. `overrides` are dotted keys and win over all else:
-    `{"generation.num_images": 20}`. Raises ConfigError with every problem.
+    A run's run.json, or its folder, gives the configuration that the run was last taken up with. Without a file the
+    built-in defaults hold. `overrides` are dotted keys and win over all else: `{"generation.num_images": 20}`.
+    Raises ConfigError with every problem.
     """
     today = today or datetime.now(UTC).date()
     data: dict[str, Any]
@@ -100,6 +102,8 @@ def load(
         name = _display(path) if path else "configuration"
         base_dir = project_dir(path) if path else Path.cwd()
         data, lines = _read(path, name) if path else ({}, {})
+        if path is not None and path.name == RUN_NAME:
+            base_dir, data, lines = _of_run(data, name)
         data, lines = _with_env_files(data, lines, base_dir, warnings)
     for dotted, value in (overrides or {}).items():
         at = keys.split(dotted)
@@ -139,6 +143,8 @@ def _chosen(source: Path | str | None) -> Path | None:
     path = Path(source).expanduser()
     if path.is_dir():
         inside = path / CONFIG_NAME
+        if (path / RUN_NAME).is_file():
+            return (path / RUN_NAME).absolute()
         if not inside.is_file():
             raise ConfigError(f"{path}: is a folder without {CONFIG_NAME}; write one with: groundswell init {path}")
         return inside.absolute()
@@ -154,6 +160,15 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], Lines]:
     except OSError as e:
         raise ConfigError(f"{name}: cannot be read ({e.strerror}); check its permissions") from None
     return read_yaml(data, name)
+
+
+def _of_run(manifest: dict[str, Any], name: str) -> tuple[Path, dict[str, Any], Lines]:
+    """The project folder and the configuration that run.json holds. Its lines are nobody's to edit."""
+    config, origin = manifest.get("config"), manifest.get("origin")
+    if not isinstance(config, dict):
+        raise ConfigError(f"{name}: holds no configuration; give the run.json of a run, or a configuration file")
+    project = origin.get("project") if isinstance(origin, dict) else None
+    return Path(project) if isinstance(project, str) else Path.cwd(), config, {}
 
 
 def _with_env_files(

@@ -188,5 +188,6 @@ def test_recommended_commands_are_quoted_and_say_what_the_run_needs(make_run, dr
     report = run_qa(odd, options=Options(html=False))
     command = next(a.command for a in report.actions if a.command and "--redo qa" in a.command)
     assert shlex.split(command) == [
-        "groundswell", "run", "--out", str(odd), "--prompts", "YOUR_PROMPT_FILE", "--simulate", "--redo", "qa",
+        "groundswell", "run", "--out", str(odd), "--config", str(odd / "run.json"), "--prompts", "YOUR_PROMPT_FILE",
+        "--images", "50", "--simulate", "--redo", "qa",
     ]  # fmt: skip
