@@ -117,6 +117,25 @@ def test_pixel_data_with_damage_that_no_chunk_tells_is_judged_as_pillow_judges_i
     assert outcome(ours) == outcome(pillows)
 
 
+@pytest.mark.parametrize(
+    "options", [{"quality": 92}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_pillows_reduced_decode(draw: Draw, encode: Encode, mode: str, options: dict[str, int]) -> None:
+    for size in ((1024, 700), (90, 300)):
+        data = encode(draw(7, size).convert(mode), "JPEG", **options)
+        expected = Image.open(io.BytesIO(data))
+        expected.draft("YCbCr", (256, 256))
+        found = ours(data)
+        assert (found.mode, found.size, found.tobytes()) == (expected.mode, expected.size, expected.tobytes())
+
+
+def test_half_a_jpeg_is_said_to_be_truncated(draw: Draw, encode: Encode) -> None:
+    data = encode(draw(8, (512, 512)), "JPEG")
+    with pytest.raises(OSError, match="truncated"):
+        ours(data[: len(data) // 2])
+
+
 def test_a_picture_that_moves_and_a_machine_without_isal_are_pillows(
     draw: Draw, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
