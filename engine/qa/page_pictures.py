@@ -190,7 +190,7 @@ def pairs_section(f: Findings, album: Album, seed: int) -> Safe | None:
         tag("p", f"{len(shown)} images drawn at random (seed {seed}), each beside its prompt and its texts. Look for: "
                  "image quality, relevance to the theme, caption accuracy, fitting labels, believable comments."),
         *shown[:PAIRS_OPEN],
-        tag("details", tag("summary", f"{len(shown) - PAIRS_OPEN} more"), *shown[PAIRS_OPEN:])
+        tag("details", tag("summary", f"{len(shown) - PAIRS_OPEN} more"), *shown[PAIRS_OPEN:], cls="more")
         if len(shown) > PAIRS_OPEN
         else None,
     )  # fmt: skip

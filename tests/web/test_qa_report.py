@@ -155,9 +155,19 @@ def test_every_link_of_the_contents_leads_somewhere(browser, report):
     page.context.close()
 
 
-def test_it_prints(browser, report):
-    page = opened(browser, report)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_it_is_black_on_white_whatever_the_screen_was(browser, report, scheme):
+    page = opened(browser, report, scheme=scheme)
     assert len(page.pdf(format="A4")) > 20_000
+    page.emulate_media(media="print", color_scheme=scheme)
+    command, badge = page.locator(".command").first, page.locator(".badge.critical").first
+    for element in (page.locator("body"), command, badge):
+        ink, ground = (element.evaluate(f"e => getComputedStyle(e).{p}") for p in ("color", "backgroundColor"))
+        paper = 1.0 if ground == "rgba(0, 0, 0, 0)" else luminance(ground)
+        assert paper > 0.7
+        assert (paper + 0.05) / (luminance(ink) + 0.05) > 4.5
+    assert not page.locator("nav").is_visible()
+    assert page.get_by_text("nothing is inferred from pixels").is_visible(), "what is folded is open on paper"
     page.context.close()
 
 
