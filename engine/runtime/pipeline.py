@@ -106,7 +106,8 @@ async def open_run(
         lease: a file through which several processes of this machine share the whole limits.
         wall, rng, offload: the clock, the chance and the threads, for tests.
 
-    Leaving the block early stops new calls, lets those in flight end, and leaves a resumable run.
+    Leaving the block early, by an error, too, stops new calls, lets those in flight end (a minute at most: they are
+    paid for), and leaves a resumable run. Cancelling it drops them: the next session asks again what was in doubt.
     Raises ConfigError, RunMismatch, RunLocked, SourceError, StoreError, LogDamaged.
     """
     settings = settings_.load(config, overrides=overrides or {})
@@ -226,6 +227,13 @@ async def open_run(
             await the_run.drive([(kits[stage], feeds[stage]) for stage in wanted], growth.ended)
             emit(RunEnded(summary=the_run.summary()))
 
+        async def leave() -> None:
+            the_run.stop_reading()
+            if not the_run.finished:
+                the_run.stop("left")
+                with anyio.move_on_after(GRACE_S):
+                    await the_run.until_finished()
+
         raised: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -233,15 +241,15 @@ async def open_run(
                 group.start_soon(finish)
                 try:
                     yield the_run
-                except BaseException as error:
+                except Exception as error:
+                    raised = error
+                    await leave()
+                    raise
+                except BaseException as error:  # cancelled: whoever cancels wants it to end now
                     raised = error
                     context.stop("left")
                     raise
-                the_run.stop_reading()
-                if not the_run.finished:
-                    the_run.stop("left")
-                    with anyio.move_on_after(GRACE_S):
-                        await the_run.until_finished()
+                await leave()
                 group.cancel_scope.cancel()
             the_run.raise_error()
         except BaseExceptionGroup:

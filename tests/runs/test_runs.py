@@ -256,6 +256,28 @@ async def test_the_callers_own_error_comes_out_as_it_is(tmp_path: Path, runs: An
     assert (await runs.run(tmp_path / "r", ScriptedProvider(), images=5)).images.ok == 5
 
 
+async def test_an_error_of_the_callers_drops_no_call_that_is_in_flight(tmp_path: Path, runs: Any) -> None:
+    provider = ScriptedProvider(latency_s=2.0)
+    with pytest.raises(ZeroDivisionError):
+        async with engine.open_run(
+            tmp_path / "r", runs.config(50, rate_limiting={"max_in_flight": 5}), **runs.options(provider),
+            stages=["image"],
+        ) as run:  # fmt: skip
+            async for _ in run.records():
+                _ = 1 / 0
+    assert len(provider.requests) < 50
+    assert len(runs.lines(tmp_path / "r/log/images.jsonl")) == len(provider.requests), "a paid answer was not kept"
+
+
+async def test_a_cancelled_run_cancels_its_calls_at_once(tmp_path: Path, runs: Any) -> None:
+    provider = ScriptedProvider(latency_s=30.0)
+    began = anyio.current_time()
+    with anyio.move_on_after(5.0):
+        await runs.run(tmp_path / "r", provider, images=5)
+    assert anyio.current_time() - began < 10.0
+    assert (await runs.run(tmp_path / "r", ScriptedProvider(), images=5)).images.ok == 5
+
+
 async def test_a_faulty_observer_costs_nothing(tmp_path: Path, runs: Any) -> None:
     def observer(_event: Any, /) -> None:
         raise RuntimeError("not my day")
