@@ -9,14 +9,13 @@ import polars as pl
 
 from engine.qa.answers import normal_label
 from engine.qa.money import money
+from engine.qa.near_texts import NEAR_TEXTS_MAX, near_texts
 from engine.qa.numbers import balance, entropy, total_variation, wilson
 from engine.qa.tables import REDO, Tables, slug
 from engine.qa.targets import target_mix
 from engine.qa.texts import (
-    NEAR_TEXTS_MAX,
     how_many,
     lengths,
-    near_texts,
     repeated,
     sample_texts,
     sampled,

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from engine.qa import run_qa
-from engine.qa.texts import near_texts
+from engine.qa.near_texts import near_texts
 
 LONG = "People walk down the avenue carrying banners while others watch from the pavement. " * 8
 
@@ -150,8 +150,8 @@ def test_a_fault_goes_with_the_text_that_had_it(make_run, draw, encode):
 
 
 def test_of_many_texts_a_sample_is_compared_and_the_page_says_of_how_many(make_run, draw, encode, monkeypatch):
-    for name in ("NEAR_TEXTS_MAX", "WORDS_SAMPLE"):
-        monkeypatch.setattr(f"engine.qa.texts.{name}", 20)
+    for name in ("near_texts.NEAR_TEXTS_MAX", "texts.WORDS_SAMPLE"):
+        monkeypatch.setattr(f"engine.qa.{name}", 20)
     monkeypatch.setattr("engine.qa.statistics.NEAR_TEXTS_MAX", 20)
     run = make_run()
     for index in range(1, 41):
