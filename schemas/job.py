@@ -60,7 +60,10 @@ def job_id(stage: Stage, image_id: str, request: Request, tasks: tuple[str, ...]
 
     Reference pictures count by their sha256, not by where they lie.
     """
-    asked = msgspec.structs.asdict(request)
-    asked["references"] = [r.sha256 for r in request.references]
-    canonical = msgspec.json.encode([1, stage, image_id, asked, list(tasks)], order="deterministic")
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+    asked: Request | dict[str, Any] = request
+    if request.references:
+        asked = {**msgspec.structs.asdict(request), "references": [r.sha256 for r in request.references]}
+    return hashlib.blake2b(_sorted((1, stage, image_id, asked, tasks)), digest_size=16).hexdigest()
+
+
+_sorted = msgspec.json.Encoder(order="sorted").encode

@@ -7,7 +7,7 @@ are columns, one byte per person and fact, so that a census of ten million fits 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -121,8 +121,12 @@ class People(Struct, frozen=True, kw_only=True):
 
     def locate(self, point: int) -> int:
         """The person at `point` of 2**64 of the total weight."""
-        target = (point * self.cumulative[-1]) >> 64
-        return bisect_right(self.cumulative, target)
+        return self.located((point,))[0]
+
+    def located(self, points: Iterable[int]) -> list[int]:
+        """The person at each of the points."""
+        totals, total = self.cumulative, self.cumulative[-1]
+        return [bisect_right(totals, (point * total) >> 64) for point in points]
 
     def person(self, k: int) -> Person:
         """Person k as a value."""

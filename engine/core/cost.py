@@ -79,20 +79,13 @@ def price(
 
 
 def _usd(info: ModelInfo, prompt: int, text: int, pictures: int, processing: Processing) -> float | None:
-    factor = {"standard": 1.0, "batch": info.batch_factor, "flex": info.flex_factor}[processing]
-    if factor is None:
+    factor = 1.0 if processing == "standard" else info.batch_factor if processing == "batch" else info.flex_factor
+    of_prompt = info.input_usd_per_m if prompt else 0.0
+    of_text = info.text_usd_per_m if text else 0.0
+    of_pictures = info.image_usd_per_m if pictures else 0.0
+    if factor is None or of_prompt is None or of_text is None or of_pictures is None:
         return None
-    total = 0.0
-    for tokens, usd_per_m in (
-        (prompt, info.input_usd_per_m),
-        (text, info.text_usd_per_m),
-        (pictures, info.image_usd_per_m),
-    ):
-        if tokens:
-            if usd_per_m is None:
-                return None
-            total += tokens * usd_per_m
-    return total * factor / 1e6
+    return (prompt * of_prompt + text * of_text + pictures * of_pictures) * factor / 1e6
 
 
 class Purse:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
-from engine.core.context import Person
+from msgspec import Struct
+
+from engine.core.context import People, Person
 from engine.core.sampling import Chance
 from engine.core.wording import clipped, readable, with_article
 
@@ -89,73 +91,121 @@ DEMOGRAPHIC_WORDS: Final = re.compile(
 """Words that tell an age, a gender or an occupation."""
 
 
-def _age_words(person: Person, chance: Chance) -> str | None:
-    if person.age is not None:
-        if person.age < 18:
-            return None
-        third = person.age % 10
-        part = "early" if third < 4 or person.age < 20 else "mid" if third < 7 else "late"
-        decade = max(20, min(person.age, 99)) // 10
-        return f"{part} {_DECADES[decade]}" if part != "mid" else f"mid-{_DECADES[decade]}"
-    return chance.pick(_AGE_WORDS[person.age_group]) if person.age_group in _AGE_WORDS else None
+class Portrait(Struct, frozen=True, gc=False):
+    """What there is to say of one person, and no more than the categories allow."""
+
+    told: dict[str, Any]
+    """As records keep it."""
+    words: tuple[str, ...]
+    """Trade and age: "a teacher in her late twenties"; several if an age group leaves a choice of words."""
+    noun: str
+    """What makes two people of a kind: "a teacher"; "" if that hangs on what is said besides."""
+    dresses: tuple[str, ...]
+    """Clothes and tools of the trade."""
+    traits: tuple[str, ...]
+    """Schooling, home, household."""
 
 
-def _traits(person: Person, categories: frozenset[str]) -> list[str]:
+PORTRAITS_KEPT: Final = 32_768
+"""Of no more people than this, portraits are made once and kept."""
+
+
+def casting(people: People, categories: frozenset[str]) -> Callable[[Iterable[int]], list[Portrait]]:
+    """Who is drawn at some points of 2**64 of the total weight: everybody once, in the order of the points."""
+
+    def made(k: int) -> Portrait:
+        return portrait(people.person(k), categories)
+
+    known = cache(made) if len(people) <= PORTRAITS_KEPT else made
+
+    def cast(points: Iterable[int]) -> list[Portrait]:
+        return [known(k) for k in dict.fromkeys(people.located(points))]
+
+    return cast
+
+
+def portrait(person: Person, categories: frozenset[str]) -> Portrait:
+    """The person as far as the categories allow."""
+    names, facts = _told(categories)
+    told = {k: v for k, v in zip(names, facts(person), strict=True) if v is not None}
+    figure = _figure(person.age, person.age_group, person.gender, person.work, person.occupation, categories)
+    home = (person.education_level, person.setting, person.household_size, person.household_composition)
+    return Portrait(told, *figure, _traits(*home, categories))
+
+
+@lru_cache(maxsize=4096)  # of any survey: people are many, ages, genders and trades are few
+def _figure(
+    age: int | None,
+    age_group: str | None,
+    gender: str | None,
+    work: str | None,
+    occupation: str | None,
+    categories: frozenset[str],
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """Words, noun and dresses of a portrait."""
+    under_age = age is not None and age < 18
+    gender = gender.lower() if gender and "gender" in categories and not under_age else ""
+    noun = sex = _NOUNS.get(gender, "person")
+    dresses: tuple[str, ...] = ()
+    works = "occupation" in categories and bool(work or occupation)
+    if works:
+        noun, dresses = WORK.get(work or "") or (_occupied(occupation or work or ""), ())
+        if gender == "male":
+            dresses = _MALE_DRESS.get(work or "", dresses)
+    somebody = with_article(noun)
+    if years := _years(age, age_group) if "age_group" in categories else ():
+        words = tuple(f"{somebody} in {_THEIR.get(gender, 'their')} {each}" for each in years)
+        return words, _noun(words[0]), dresses
+    if works and sex != "person":
+        somebody = f"a {sex}, {somebody}," if noun in _NO_JOBS else f"a {sex} who works as {somebody}"
+    return (somebody,), _noun(somebody) if " in " in somebody else "", dresses
+
+
+def _years(age: int | None, age_group: str | None) -> tuple[str, ...]:
+    if age is None:
+        return _AGE_WORDS.get(age_group or "", ())
+    if age < 18:
+        return ()
+    third = age % 10
+    part = "early " if third < 4 or age < 20 else "mid-" if third < 7 else "late "
+    return (part + _DECADES[max(20, min(age, 99)) // 10],)
+
+
+@lru_cache(maxsize=4096)
+def _traits(
+    education: str | None, setting: str | None, size: int | None, composition: str | None, categories: frozenset[str]
+) -> tuple[str, ...]:
     traits: list[str] = []
-    if "education_level" in categories and person.education_level:
-        traits.append(_schooling(person.education_level))
-    if "urban_rural" in categories and person.setting:
-        traits.append(_home(person.setting))
-    if "household_composition" in categories and person.household_size:
-        size = person.household_size
-        head = "who heads" if person.household_composition == "head" and size > 1 else "from"
+    if "education_level" in categories and education:
+        traits.append(_EDUCATION.get(education.lower()) or f"with {clipped(readable(education), 4)} schooling")
+    if "urban_rural" in categories and setting:
+        traits.append(_HOMES.get(setting.lower()) or f"from {clipped(readable(setting), 4)} surroundings")
+    if "household_composition" in categories and size:
+        head = "who heads" if composition == "head" and size > 1 else "from"
         word = _SIZES[size] if size < len(_SIZES) else str(size)
         traits.append("who lives alone" if size == 1 else f"{head} a household of {word}")
-    return traits
+    return tuple(traits)
 
 
-@lru_cache(maxsize=512)
-def _schooling(level: str) -> str:
-    return _EDUCATION.get(level.lower()) or f"with {clipped(readable(level), 4)} schooling"
-
-
-@lru_cache(maxsize=512)
-def _home(setting: str) -> str:
-    return _HOMES.get(setting.lower()) or f"from {clipped(readable(setting), 4)} surroundings"
-
-
-@lru_cache(maxsize=512)
 def _occupied(occupation: str) -> str:
     """A user's own word for an occupation, as a noun: "bakers" reads "baker"."""
     words = clipped(readable(occupation).lower(), 4)
     return words.removesuffix("s") if words.endswith("ers") else words
 
 
-def described(person: Person, categories: frozenset[str], chance: Chance, *, dress: bool, traits: int) -> str:
-    """One person in a few words, saying only what the categories allow; "" if they allow nothing."""
-    under_age = person.age is not None and person.age < 18
-    gender = person.gender.lower() if person.gender and "gender" in categories and not under_age else ""
-    noun = sex = _NOUNS.get(gender, "person")
-    dresses: tuple[str, ...] = ()
-    works = "occupation" in categories and bool(person.work or person.occupation)
-    if works:
-        noun, dresses = WORK.get(person.work or "") or (_occupied(person.occupation or person.work or ""), ())
-        if gender == "male":
-            dresses = _MALE_DRESS.get(person.work or "", dresses)
-    words = with_article(noun)
-    years = _age_words(person, chance) if "age_group" in categories else None
-    if years:
-        words += f" in {_THEIR.get(gender, 'their')} {years}"
-    elif works and sex != "person":
-        words = f"a {sex}, {words}," if noun in _NO_JOBS else f"a {sex} who works as {words}"
-    extra: list[str] = []
-    if dress and dresses:
-        extra.append(chance.pick(dresses))
+def described(person: Portrait, chance: Chance, *, dress: bool, traits: int) -> str:
+    """One person in a few words; "" if there is nothing to say."""
+    words = person.words[0] if len(person.words) == 1 else chance.pick(person.words)
+    extra = [chance.pick(person.dresses)] if dress and person.dresses else []
     if traits:
-        extra += chance.some(_traits(person, categories), traits)
-    if not extra:
-        return "" if words == "a person" else words.rstrip(",")
-    return f"{words} {', '.join(extra)}"
+        extra += chance.some(person.traits, traits)
+    if extra:
+        return f"{words} {', '.join(extra)}"
+    return "" if words == "a person" else words.rstrip(",")
+
+
+def _noun(phrase: str) -> str:
+    return phrase.split(" in ", 1)[0].split(",", 1)[0].split(" with ", 1)[0]
 
 
 _NOUNS: Final = {"female": "woman", "male": "man"}
@@ -163,17 +213,15 @@ _THEIR: Final = {"female": "her", "male": "his"}
 _NO_JOBS: Final = frozenset(["student", "homemaker", "pensioner", "jobseeker", "resident"])
 
 
-def crowd_mix(
-    people: Sequence[Person], categories: frozenset[str], chance: Chance, *, dressed: int, traits: int
-) -> list[str]:
-    """The people as phrases: the first `dressed` with clothes or tools, the first three with a trait each."""
+def crowd_mix(people: Sequence[Portrait], chance: Chance, *, dressed: int, traits: int) -> list[str]:
+    """The people as phrases: the first `dressed` with clothes or tools, the first `traits` with a trait each."""
     phrases: list[str] = []
     nouns: set[str] = set()
     for n, person in enumerate(people):
-        phrase = described(person, categories, chance, dress=n < dressed, traits=1 if n < traits else 0)
+        phrase = described(person, chance, dress=n < dressed, traits=1 if n < traits else 0)
         if not phrase:
             continue
-        noun = phrase.split(" in ", 1)[0].split(",", 1)[0].split(" with ", 1)[0]
+        noun = person.noun or _noun(phrase)
         if noun in nouns:
             phrase = "another " + phrase.split(" ", 1)[1]
         nouns.add(noun)
@@ -181,11 +229,13 @@ def crowd_mix(
     return phrases
 
 
-def as_source_data(people: Sequence[Person], categories: frozenset[str]) -> dict[str, Any]:
+def as_source_data(people: Sequence[Portrait]) -> dict[str, Any]:
     """Plain JSON values: the first person's facts with the original's keys, further people under `others`."""
-    names, facts = _told(categories)
-    told = [{k: v for k, v in zip(names, facts(person), strict=True) if v is not None} for person in people]
-    return {**told[0], "others": told[1:]} if told else {}
+    if not people:
+        return {}
+    first, *others = [person.told.copy() for person in people]
+    first["others"] = others
+    return first
 
 
 _SAID_BY: Final[Mapping[str, tuple[str, ...]]] = {

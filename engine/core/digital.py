@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from engine.core.sampling import Chance
 from engine.core.scenes import Setting, Theme, noun_phrase
-from engine.core.wording import readable
+from engine.core.wording import Line, lines, readable
 
 _KINDS: Sequence[tuple[re.Pattern[str], tuple[str, ...]]] = (
     (re.compile(r"comment|chat|forum|thread", re.I), ("a comment thread", "a column of online comments")),
@@ -55,26 +56,33 @@ _INNER = (
 def artefact(theme: Theme, setting: Setting, chance: Chance) -> str:
     """What is on the screen, with its article: from the theme if it is digital, placed in a digital setting."""
     if not theme.digital:
-        return _named(setting.key, chance)
-    thing = _named(theme.key, chance)
+        return chance.pick(_names(setting.key))
+    thing = chance.pick(_names(theme.key))
     if not setting.digital:
         return thing
-    if _COMMENTS.search(setting.key):
+    kind = _kind(setting.key)
+    if kind == "comment":
         return f"{thing} above a comment thread"
-    return f"{thing} in a feed of posts" if _POSTS.search(setting.key) else f"{thing} among {setting.where}"
+    return f"{thing} in a feed of posts" if kind == "post" else f"{thing} among {setting.where}"
 
 
-def _named(name: str, chance: Chance) -> str:
-    words = readable(name)
+@lru_cache(maxsize=512)
+def _names(key: str) -> tuple[str, ...]:
+    words = readable(key)
     for pattern, names in _KINDS:
         if pattern.search(words):
-            return chance.pick(names)
-    phrase = noun_phrase(name)
-    return phrase if phrase.startswith(("a ", "an ", "the ")) else f"a screen of {phrase}"
+            return names
+    phrase = noun_phrase(key)
+    return (phrase if phrase.startswith(("a ", "an ", "the ")) else f"a screen of {phrase}",)
 
 
 _COMMENTS = re.compile(r"comment|chat|forum|thread", re.I)
 _POSTS = re.compile(r"post|feed|social", re.I)
+
+
+@lru_cache(maxsize=512)
+def _kind(key: str) -> str:
+    return "comment" if _COMMENTS.search(key) else "post" if _POSTS.search(key) else "other"
 
 
 def device(setting: Setting, chance: Chance, *, held: bool) -> str:
@@ -89,10 +97,8 @@ def picture_in_post(theme: Theme, form: int) -> str:
     return _INNER[form % len(_INNER)] if theme.digital else theme.forms[form % len(theme.forms)].name
 
 
-def surroundings(theme: Theme, setting: Setting, chance: Chance) -> str:
+def surroundings(setting: Setting, chance: Chance) -> Line:
     """What is around the artefact, so that the setting is to be seen even beside a digital theme."""
     if not setting.digital:
-        return f"Beyond the phone, out of focus, {chance.pick(setting.backdrops)}"
-    if _COMMENTS.search(setting.key):
-        return chance.pick(_SURROUNDINGS["comment"])
-    return chance.pick(_SURROUNDINGS["post" if _POSTS.search(setting.key) else "other"])
+        return chance.pick(lines("Beyond the phone, out of focus, {}", setting.backdrops))
+    return chance.pick(lines("{}", _SURROUNDINGS[_kind(setting.key)]))

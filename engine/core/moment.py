@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from engine.core.sampling import Chance, stratified
+from engine.core.sampling import digest, stratified
 from engine.core.wording import with_article
 
 SEASONS: Final = ("winter", "spring", "summer", "autumn")
@@ -81,10 +81,15 @@ def moment(i: int, seed: int, date: str | None) -> Moment:
     """The moment of prompt i: the season of the news date, times of day in equal shares."""
     season = season_of(date) or SEASONS[stratified(i, len(SEASONS), seed, "season")]
     time = _TIMES[stratified(i, len(_TIMES), seed, "time")]
-    return _moment(season, time, *Chance(seed, "moment", i).pick(_WEATHER[season]))
+    possible = _moments(season, time)
+    return possible[digest(seed, "moment", i) % len(possible)]
 
 
-@lru_cache(maxsize=len(SEASONS) * len(_TIMES) * 4)
+@lru_cache(maxsize=len(SEASONS) * len(_TIMES))
+def _moments(season: str, time: str) -> tuple[Moment, ...]:
+    return tuple(_moment(season, time, before, after) for before, after in _WEATHER[season])
+
+
 def _moment(season: str, time: str, before: str, after: str) -> Moment:
     light = (_LIGHT if _CLEAR.search(after) else _VEILED)[time]
     brief = f"{with_article(before)} {season} {time}"

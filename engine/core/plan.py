@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from engine.core.context import Context, Guide, News, People
-from engine.core.crowd import DEMOGRAPHIC_WORDS, as_source_data
+from engine.core.crowd import DEMOGRAPHIC_WORDS, Portrait, as_source_data, casting
 from engine.core.moment import TIME_WORDS, moment
-from engine.core.sampling import Sizes, combination, golden, share, stratified
+from engine.core.sampling import Sizes, combination, golden_run, share, stratified
 from engine.core.scenes import Setting, Theme, setting, theme
 from engine.core.template import CROWD_SIZES, Scene, compose
 from engine.core.wording import clipped, first_of, without_clauses
@@ -47,15 +47,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     themes: tuple[Theme, ...]
     settings: tuple[Setting, ...]
     news: Sequence[News]
-    news_told: Sequence[Mapping[str, Any]]
+    news_told: Sequence[dict[str, Any]]
     """The news as records keep it."""
     spoken: Sequence[News]
     """The news in words that may be said."""
     guides: Sequence[Guide]
-    guides_told: Sequence[Mapping[str, Any]]
+    guides_told: Sequence[dict[str, Any]]
     cues: Sequence[str]
     """The guides in words that may be said."""
     people: People
+    cast: Callable[[Iterable[int]], list[Portrait]]
+    """The people at points of the weights, as far as something may be said of them."""
+    sizes: Sizes
     references_per_prompt: int
     """0 in mode text."""
     fingerprint: str
@@ -64,11 +67,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def combinations(self) -> int:
         """How many prompts come before a combination of theme, setting, news and guide comes again."""
-        return self._sizes.combinations
-
-    @property
-    def _sizes(self) -> Sizes:
-        return Sizes(len(self.themes), len(self.settings), len(self.news), len(self.guides))
+        return self.sizes.combinations
 
     def __repr__(self) -> str:
         return (
@@ -88,6 +87,8 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
     pictures = social.references_per_prompt if social.mode == "images" else 0
     silenced = _silenced(prompts.include_temporal_context, prompts.include_demographics)
     cue_words = _CUE_WORDS[prompts.complexity]
+    themes = tuple(theme(name) for name in dict.fromkeys(prompts.themes))
+    settings = tuple(setting(name) for name in dict.fromkeys(prompts.settings))
     return Plan(
         seed=config.generation.seed,
         run_date=run_date,
@@ -95,8 +96,8 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
         complexity=prompts.complexity,
         temporal=prompts.include_temporal_context,
         categories=allowed,
-        themes=tuple(theme(name) for name in dict.fromkeys(prompts.themes)),
-        settings=tuple(setting(name) for name in dict.fromkeys(prompts.settings)),
+        themes=themes,
+        settings=settings,
         news=sources.news,
         news_told=tuple(item.as_source_data() for item in sources.news),
         spoken=tuple(_spoken(item, silenced) for item in sources.news),
@@ -104,6 +105,8 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
         guides_told=tuple(guide.as_source_data() for guide in sources.references),
         cues=tuple(_cue(guide, silenced, cue_words) for guide in sources.references),
         people=sources.people,
+        cast=casting(sources.people, allowed),
+        sizes=Sizes(len(themes), len(settings), len(sources.news), len(sources.references)),
         references_per_prompt=pictures,
         fingerprint=_fingerprint(config, sources, pictures),
     )
@@ -115,28 +118,26 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
         raise ValueError(f"prompts are counted from 1, not {i}")
     n = i - 1
     seed = plan.seed
-    chosen = combination(n, plan._sizes, seed)
+    chosen = combination(n, plan.sizes, seed)
     news, guide = plan.news[chosen.news], plan.guides[chosen.guide]
-    theme_ = plan.themes[chosen.theme]
+    theme_, setting_ = plan.themes[chosen.theme], plan.settings[chosen.setting]
     drawn = share(n, CROWD_SIZES[plan.complexity], seed, "crowd-size")
-    points = range(drawn.first, drawn.first + drawn.points)
-    seats = dict.fromkeys(plan.people.locate(golden(point, seed, "people")) for point in points)
-    people = [plan.people.person(k) for k in seats] if plan.categories else []
-    pictures = _pictures(plan, chosen.guide)
+    people = plan.cast(golden_run(drawn, seed, "people")) if plan.categories else []
+    pictures = _pictures(plan, chosen.guide) if plan.references_per_prompt else ()
     pair = chosen.theme * len(plan.settings) + chosen.setting
     scene = Scene(
         style=plan.style,
         complexity=plan.complexity,
         theme=theme_,
-        setting=plan.settings[chosen.setting],
+        setting=setting_,
         news=plan.spoken[chosen.news],
         graphic=guide.kind == "graphic",
         cue=plan.cues[chosen.guide],
         pictures=len(pictures),
         people=people,
-        categories=plan.categories,
         moment=moment(n, seed, news.date) if plan.temporal else None,
         form=stratified(chosen.visit + pair, len(theme_.forms), seed, "form"),
+        digital=theme_.digital or setting_.digital,
     )
     return Prompt(
         index=i,
@@ -145,11 +146,11 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
         style=plan.style,
         complexity=plan.complexity,
         source_data={
-            "atropia": dict(plan.news_told[chosen.news]),
-            "demographics": as_source_data(people, plan.categories),
-            "visual_reference": dict(plan.guides_told[chosen.guide]),
+            "atropia": plan.news_told[chosen.news].copy(),
+            "demographics": as_source_data(people),
+            "visual_reference": plan.guides_told[chosen.guide].copy(),
             "theme": theme_.key,
-            "setting": scene.setting.key,
+            "setting": setting_.key,
         },
         references=pictures,
     )

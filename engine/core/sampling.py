@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import permutations
+from itertools import accumulate, permutations
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -48,22 +48,46 @@ class Chance:
         self._refills = 0
         self._pool = digest(seed, domain, i)
 
+    def _refill(self) -> None:
+        self._refills += 1
+        self._pool = digest(self._seed, self._domain, self._i | self._refills << 96)
+
     def below(self, n: int) -> int:
         """A number from 0 to n-1."""
         if self._pool <= MASK64:  # less entropy than this would bias the choices
-            self._refills += 1
-            self._pool = digest(self._seed, self._domain, self._i | self._refills << 96)
+            self._refill()
         self._pool, chosen = divmod(self._pool, n)
         return chosen
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
-        return options[self.below(len(options))]
+        if self._pool <= MASK64:  # as `below`, without a call: a prompt has a dozen of them
+            self._refill()
+        self._pool, chosen = divmod(self._pool, len(options))
+        return options[chosen]
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
         """`count` different ones of the options (all of them if there are fewer), in any order."""
+        if count == 1:
+            return [self.pick(options)] if options else []
+        if len(options) <= _FEW and self._pool > _AMPLE:
+            return [options[place] for place in self.pick(_draws(len(options), count))]
         left, below = list(options), self.below
         return [left.pop(below(size)) for size in range(len(left), max(0, len(left) - count), -1)]
+
+
+_FEW = 6
+_AMPLE = MASK64 << 10
+"""What is left of this after choosing among `_FEW` is still enough to go on with."""
+
+
+@lru_cache(maxsize=64)
+def _draws(n: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Every way to draw `count` of range(n), so that one draw chooses what draw after draw would."""
+    ways: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), tuple(range(n)))]
+    for size in range(n, max(0, n - count), -1):
+        ways = [((*drawn, left[k]), left[:k] + left[k + 1 :]) for k in range(size) for drawn, left in ways]
+    return tuple(drawn for drawn, _ in ways)
 
 
 @lru_cache(maxsize=256)
@@ -72,20 +96,34 @@ def _round_keys(seed: int, domain: str) -> tuple[int, ...]:
     return tuple(bits >> 64 * r & MASK64 for r in range(_ROUNDS))
 
 
+class _Long:
+    """A shuffle of so many that any place is found without the others."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, n: int, seed: int, domain: str, tweak: int) -> None:
+        self._what = (n, seed, domain, tweak)
+
+    def __getitem__(self, i: int) -> int:
+        return _walked(i, *self._what)
+
+
 @lru_cache(maxsize=4096)
-def _shuffled(n: int, seed: int, domain: str, tweak: int) -> tuple[int, ...]:
-    """All of a short shuffle at once: neighbours in the stream ask for its other places next."""
-    return tuple(Chance(seed, domain, tweak).some(range(n), n))
+def shuffled(n: int, seed: int, domain: str, tweak: int = 0) -> tuple[int, ...] | _Long:
+    """A shuffle of range(n), to be asked for one place after the other. Another tweak is another shuffle.
+
+    A short one is made whole, for neighbours in the stream ask for its other places next.
+    """
+    return tuple(Chance(seed, domain, tweak).some(range(n), n)) if n <= _SMALL else _Long(n, seed, domain, tweak)
 
 
 def permuted(i: int, n: int, seed: int, domain: str, tweak: int = 0) -> int:
-    """Where a shuffle of range(n) puts i. Another tweak is another shuffle.
+    """Where that shuffle puts i."""
+    return shuffled(n, seed, domain, tweak)[i]
 
-    Short ranges are shuffled whole; long ones go through a Feistel network, so that any place is
-    found without the others.
-    """
-    if n <= _SMALL:
-        return _shuffled(n, seed, domain, tweak)[i]
+
+@lru_cache(maxsize=4096)  # news stand in the same order for as many prompts as there are pairs of theme and setting
+def _walked(i: int, n: int, seed: int, domain: str, tweak: int) -> int:
     half = ((n - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
     keys = _round_keys(seed, domain)
@@ -104,12 +142,18 @@ def permuted(i: int, n: int, seed: int, domain: str, tweak: int = 0) -> int:
 def stratified(i: int, n: int, seed: int, domain: str) -> int:
     """A choice of n that takes each value once in every n consecutive i."""
     block, place = divmod(i, n)
-    return permuted(place, n, seed, domain, block)
+    return shuffled(n, seed, domain, block)[place]
 
 
 def golden(i: int, seed: int, domain: str) -> int:
     """Point i of a low-discrepancy sequence on [0, 2**64), started at a place the seed chooses."""
     return (_round_keys(seed, domain)[0] + i * GOLDEN64) & MASK64
+
+
+def golden_run(share: Share, seed: int, domain: str) -> list[int]:
+    """The points of a share of that sequence."""
+    start = _round_keys(seed, domain)[0]
+    return [(start + i * GOLDEN64) & MASK64 for i in range(share.first, share.first + share.points)]
 
 
 class Share(NamedTuple):
@@ -130,9 +174,14 @@ def share(i: int, sizes: tuple[int, ...], seed: int, domain: str) -> Share:
     Each of the sizes comes once in every len(sizes) prompts, in shuffled order.
     """
     block, place = divmod(i, len(sizes))
+    return _shares(block, sizes, seed, domain)[place]
+
+
+@lru_cache(maxsize=64)
+def _shares(block: int, sizes: tuple[int, ...], seed: int, domain: str) -> tuple[Share, ...]:
     orders = _orders(sizes)
     order = orders[digest(seed, domain, block) % len(orders)]
-    return Share(block * sum(sizes) + sum(order[:place]), order[place])
+    return tuple(map(Share, accumulate(order, initial=block * sum(sizes)), order))
 
 
 class Combination(NamedTuple):
@@ -165,19 +214,20 @@ def combination(i: int, sizes: Sizes, seed: int) -> Combination:
     as can be; in every `themes x settings` prompts each pair comes once, with news as different as
     can be; then each pair meets each news item before it meets one again with another guide.
     """
-    pairs = sizes.themes * sizes.settings
+    themes, settings, items, guides = sizes
+    pairs = themes * settings
     visit, r = divmod(i, pairs)
-    row, column = divmod(r, sizes.themes)
-    theme = permuted(column, sizes.themes, seed, "theme", visit * sizes.settings + row)
-    shift = permuted(theme, max(sizes.themes, sizes.settings), seed, "theme-setting", visit)
-    setting = (permuted(row, sizes.settings, seed, "setting", visit) + shift) % sizes.settings
+    row, column = divmod(r, themes)
+    theme = shuffled(themes, seed, "theme", visit * settings + row)[column]
+    shift = shuffled(max(themes, settings), seed, "theme-setting", visit)[theme]
+    setting = (shuffled(settings, seed, "setting", visit)[row] + shift) % settings
 
-    pair = theme * sizes.settings + setting
-    lap, turn = divmod(visit, sizes.news * sizes.guides)
-    row, column = divmod(turn, sizes.news)
-    place = (column + pair * sizes.news // pairs) % sizes.news
-    news = permuted(place, sizes.news, seed, "news", lap * sizes.guides + row)
-    shift = permuted(news, max(sizes.news, sizes.guides), seed, "news-guide", lap)
-    shift += permuted(pair, max(pairs, sizes.guides), seed, "pair-guide", lap)
-    guide = (permuted(row, sizes.guides, seed, "guide", lap) + shift) % sizes.guides
+    pair = theme * settings + setting
+    lap, turn = divmod(visit, items * guides)
+    row, column = divmod(turn, items)
+    place = (column + pair * items // pairs) % items
+    news = shuffled(items, seed, "news", lap * guides + row)[place]
+    shift = shuffled(max(items, guides), seed, "news-guide", lap)[news]
+    shift += shuffled(max(pairs, guides), seed, "pair-guide", lap)[pair]
+    guide = (shuffled(guides, seed, "guide", lap)[row] + shift) % guides
     return Combination(theme, setting, news, guide, visit)

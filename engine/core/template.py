@@ -8,18 +8,19 @@ names, news and guides hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
 from msgspec import Struct
 
-from engine.core.context import News, Person
-from engine.core.crowd import crowd_mix
+from engine.core.context import News
+from engine.core.crowd import Portrait, crowd_mix
 from engine.core.digital import artefact, device, picture_in_post, surroundings
 from engine.core.moment import Moment
 from engine.core.sampling import Chance, stratified
 from engine.core.scenes import Setting, Theme
 from engine.core.styles import STYLES, Style
-from engine.core.wording import listed, sentence, word_count
+from engine.core.wording import Line, known_line, line, lines, listed, word_count
 
 FICTIONAL: Final = "Everyone and every place is fictional; no real people, logos or flags."
 
@@ -44,23 +45,18 @@ class Scene(Struct, frozen=True, kw_only=True):
     """The guide in words that may be said; "" if nothing is left of it."""
     pictures: int
     """How many reference pictures are sent along."""
-    people: Sequence[Person]
-    categories: frozenset[str]
+    people: Sequence[Portrait]
     moment: Moment | None
     form: int
     """Which of the theme's forms."""
-
-    @property
-    def digital(self) -> bool:
-        return self.theme.digital or self.setting.digital
+    digital: bool
+    """Whether it is seen on a screen."""
 
 
-class _Part(NamedTuple):
-    rank: int
-    """0 is always said; others in this order as long as there is room."""
-    text: str
-    shorter: tuple[Callable[[], str], ...] = ()
-    """Said instead, the first that fits, when there is no room for the text."""
+_Shorter = Callable[[int], Line]
+"""Said instead when there is no room for the line: with 1 something shorter, with 2 still shorter."""
+_Part = tuple[int, Line] | tuple[int, Line, _Shorter]
+"""Rank first: 0 is always said; others in this order as long as there is room."""
 
 
 def compose(scene: Scene, seed: int, i: int) -> str:
@@ -72,22 +68,27 @@ def compose(scene: Scene, seed: int, i: int) -> str:
 def _fitted(parts: Sequence[_Part], words_max: int) -> str:
     """Parts by rank as long as they fit; the order of reading stays."""
     room = words_max - _CLOSING_WORDS
-    kept: dict[int, str] = {}
-    for n in sorted(range(len(parts)), key=[part.rank for part in parts].__getitem__):
-        rank, text, shorter = parts[n]
-        words = word_count(text)
-        for shortened in shorter:
-            if words <= room:
-                break
-            text = shortened()
-            words = word_count(text)
-        if words and (words <= room or rank == 0):
+    kept = [""] * len(parts)
+    for n in _by_rank(tuple([part[0] for part in parts])):
+        part = parts[n]
+        words, text = part[1]
+        if words > room and len(part) == 3:
+            words, text = part[2](1)
+            if words > room:
+                words, text = part[2](2)
+        if words <= room or part[0] == 0:
             kept[n] = text
             room -= words
-    return " ".join([*[sentence(kept[n]) for n in sorted(kept)], FICTIONAL])
+    return " ".join([*filter(None, kept), FICTIONAL])
 
 
 _CLOSING_WORDS: Final = word_count(FICTIONAL)
+
+
+@lru_cache(maxsize=512)
+def _by_rank(ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """The places of the ranks, lowest rank first."""
+    return tuple(sorted(range(len(ranks)), key=ranks.__getitem__))
 
 
 def _physical(scene: Scene, seed: int, i: int) -> list[_Part]:
@@ -96,35 +97,33 @@ def _physical(scene: Scene, seed: int, i: int) -> list[_Part]:
     form = scene.theme.forms[scene.form % len(scene.theme.forms)]
     lens = style.openings[stratified(i, len(style.openings), seed, "opening")]
     size = frame.pick(form.crowds)
-    mood = f"The mood is {frame.pick(scene.theme.moods)}"
+    mood = frame.pick(lines("The mood is {}", scene.theme.moods))
     placards = _placards(scene, Chance(seed, "placards", i))
-    crowd = _Part(
-        3,
-        _crowd(scene, size, seed, i),
-        (lambda: _crowd(scene, size, seed, i, brief=1), lambda: _crowd(scene, size, seed, i, brief=2)),
-    )
+
+    def crowd(brief: int) -> Line:
+        return _crowd(scene, size, seed, i, brief)
+
     if scene.complexity == "simple":
-        opening = f"{lens} shows {form.name} {news.cause} {scene.setting.where} in Atropia"
-        crowd = crowd._replace(rank=2)
-        return [_Part(0, opening), crowd, _when(scene, look, style), _Part(4, placards), _Part(5, mood)]
-    opening = f"{lens} shows {form.name} {news.cause} {scene.setting.where} {news.place}"
+        opening = line(f"{lens} shows {form.name} {news.cause} {scene.setting.where} in Atropia")
+        return [(0, opening), (2, crowd(0), crowd), _when(scene, look, style), (4, placards), (5, mood)]
+    opening = line(f"{lens} shows {form.name} {news.cause} {scene.setting.where} {news.place}")
     ranks = look.some((6, 7, 8, 9, 10), 5)
-    parts = [
-        _Part(0, opening),
-        _Part(ranks[0], _story(scene, frame)),
-        crowd,
-        _Part(ranks[1], form.action),
-        _Part(5, placards),
+    parts: list[_Part] = [
+        (0, opening),
+        (ranks[0], _story(scene, frame)),
+        (3, crowd(0), crowd),
+        (ranks[1], known_line(form.action)),
+        (5, placards),
         _when(scene, look, style),
-        _Part(ranks[2], f"Behind them, {frame.pick(scene.setting.backdrops)}"),
-        _Part(1, _cue(scene)),
-        _Part(1, _copying(scene)),
-        _Part(ranks[3], mood),
-        _Part(ranks[4], look.pick(style.finishes)),
+        (ranks[2], frame.pick(lines("Behind them, {}", scene.setting.backdrops))),
+        (1, _cue(scene)),
+        (1, _copying(scene)),
+        (ranks[3], mood),
+        (ranks[4], look.pick(lines("{}", style.finishes))),
     ]
     if scene.complexity == "complex":
-        parts.insert(7, _Part(11, f"In the foreground, {frame.pick(scene.setting.foregrounds)}"))
-        parts.append(_Part(12, look.pick(style.details)))
+        parts.insert(7, (11, frame.pick(lines("In the foreground, {}", scene.setting.foregrounds))))
+        parts.append((12, look.pick(lines("{}", style.details))))
     return parts
 
 
@@ -136,117 +135,127 @@ def _digital(scene: Scene, seed: int, i: int) -> list[_Part]:
     lens = style.screens[stratified(i, len(style.screens), seed, "screen")]
     shown = picture_in_post(scene.theme, scene.form)
     slogan = Chance(seed, "placards", i).pick(news.slogans)
-    around = surroundings(scene.theme, scene.setting, frame)
-    people = _Part(
-        3,
-        _profiles(scene, seed, i),
-        (lambda: _profiles(scene, seed, i, brief=1), lambda: _profiles(scene, seed, i, brief=2)),
-    )
+    around = surroundings(scene.setting, frame)
+
+    def people(brief: int) -> Line:
+        return _profiles(scene, seed, i, brief)
+
     if scene.complexity == "simple":
-        opening = f"{lens} shows {carrier} with {thing} about {news.issue} in Atropia"
-        headline = _Part(4, f'The headline reads "{slogan}"')
-        return [_Part(0, opening), headline, people._replace(rank=2), _when(scene, look, style), _Part(5, around)]
-    opening = f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}"
+        opening = line(f"{lens} shows {carrier} with {thing} about {news.issue} in Atropia")
+        headline = line(f'The headline reads "{slogan}"')
+        return [(0, opening), (4, headline), (2, people(0), people), _when(scene, look, style), (5, around)]
+    opening = line(f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}")
     ranks = look.some((6, 7, 8, 9), 4)
-    parts = [
-        _Part(0, opening),
-        _Part(4, f'The post shows {shown} under the headline "{slogan}"'),
-        _Part(ranks[0], _story(scene, frame)),
-        people,
-        _Part(5, around),
+    parts: list[_Part] = [
+        (0, opening),
+        (4, line(f'The post shows {shown} under the headline "{slogan}"')),
+        (ranks[0], _story(scene, frame)),
+        (3, people(0), people),
+        (5, around),
         _when(scene, look, style),
-        _Part(1, _cue(scene)),
-        _Part(1, _copying(scene)),
-        _Part(ranks[1], "Apart from the headline, text is reduced to soft grey lines"),
-        _Part(ranks[2], f"The tone of the post is {frame.pick(scene.theme.moods)}"),
-        _Part(ranks[3], look.pick(style.finishes)),
+        (1, _cue(scene)),
+        (1, _copying(scene)),
+        (ranks[1], _GREY_LINES),
+        (ranks[2], frame.pick(lines("The tone of the post is {}", scene.theme.moods))),
+        (ranks[3], look.pick(lines("{}", style.finishes))),
     ]
     if scene.complexity == "complex":
-        parts.append(_Part(10, "A thumb rests at the edge of the glass, and faint fingerprints show on it"))
-        parts.append(_Part(11, look.pick(style.details)))
+        parts += [(10, _THUMB), (11, look.pick(lines("{}", style.details)))]
     return parts
+
+
+_GREY_LINES: Final = line("Apart from the headline, text is reduced to soft grey lines")
+_THUMB: Final = line("A thumb rests at the edge of the glass, and faint fingerprints show on it")
 
 
 def _when(scene: Scene, look: Chance, style: Style) -> _Part:
     """Time, weather and light; the light alone if no time is told."""
     moment = scene.moment
-    where = "Around the screen it is" if scene.digital else "It is"
     if moment is None:
-        return _Part(2, f"{look.pick(style.light)} falls on the {'screen' if scene.digital else 'scene'}")
+        return 2, look.pick(lines("{} falls on the screen" if scene.digital else "{} falls on the scene", style.light))
     if scene.complexity == "simple":
-        return _Part(1, f"It is {moment.brief}")
-    return _Part(2, f"{where} {moment.named}; {moment.light}")
+        return 1, known_line(f"It is {moment.brief}")
+    where = "Around the screen it is" if scene.digital else "It is"
+    return 2, known_line(f"{where} {moment.named}; {moment.light}")
 
 
-def _crowd(scene: Scene, size: str, seed: int, i: int, *, brief: int = 0) -> str:
+def _crowd(scene: Scene, size: str, seed: int, i: int, brief: int) -> Line:
     chance = Chance(seed, "crowd", i)
     lead = chance.pick(_CROWD_LEADS)
     phrases = _phrases(scene, chance, brief)
     if not phrases:
-        return f"{size} fill the frame"
+        return known_line(f"{size} fill the frame")
     if scene.complexity == "simple":
-        return f"In front {'are' if len(phrases) > 1 else 'is'} {listed(phrases)}"
-    return lead.format(size, listed(phrases))
+        return line(f"In front {'are' if len(phrases) > 1 else 'is'} {listed(phrases)}")
+    return line(f"{size} {lead} {listed(phrases)}")
 
 
 _CROWD_LEADS: Final = (
-    "{} have come, among them {}",
-    "{} take part; in front stand {}",
-    "{} are there; the nearest faces are those of {}",
+    "have come, among them",
+    "take part; in front stand",
+    "are there; the nearest faces are those of",
 )
 _PROFILE_LEADS: Final = (
-    "Small profile pictures show {}",
-    "The people seen on the screen are {}",
-    "Those reacting to it include {}",
+    "Small profile pictures show",
+    "The people seen on the screen are",
+    "Those reacting to it include",
 )
 
 
-def _profiles(scene: Scene, seed: int, i: int, *, brief: int = 0) -> str:
+def _profiles(scene: Scene, seed: int, i: int, brief: int) -> Line:
     chance = Chance(seed, "crowd", i)
     lead = chance.pick(_PROFILE_LEADS)
     phrases = _phrases(scene, chance, brief)
+    if not phrases:
+        return _NOTHING
     if scene.complexity == "simple":
-        lead = "Among its readers are {}" if len(phrases) > 1 else "Among its readers is {}"
-    return lead.format(listed(phrases)) if phrases else ""
+        lead = f"Among its readers {'are' if len(phrases) > 1 else 'is'}"
+    return line(f"{lead} {listed(phrases)}")
 
 
 def _phrases(scene: Scene, chance: Chance, brief: int) -> list[str]:
     """The people; brief 1 leaves out clothes and traits, brief 2 everybody but the first."""
-    dressed, traits = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}[scene.complexity]
-    if brief:
-        dressed, traits = 0, 0
+    dressed, traits = (0, 0) if brief else _DRESSED_AND_TRAITS[scene.complexity]
     people = scene.people[:1] if brief > 1 else scene.people
-    return crowd_mix(people, scene.categories, chance, dressed=dressed, traits=traits)
+    return crowd_mix(people, chance, dressed=dressed, traits=traits)
 
 
-def _placards(scene: Scene, chance: Chance) -> str:
-    lines = [f'"{line}"' for line in chance.some(scene.news.slogans, 1 if scene.complexity == "simple" else 2)]
-    if len(lines) == 1:
-        return f"One hand-lettered sign reads {lines[0]}"
-    return f"{chance.pick(_PLACARD_LEADS)} {listed(lines)}"
+_DRESSED_AND_TRAITS: Final = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}
+
+
+def _placards(scene: Scene, chance: Chance) -> Line:
+    said = [f'"{slogan}"' for slogan in chance.some(scene.news.slogans, 1 if scene.complexity == "simple" else 2)]
+    if len(said) == 1:
+        return known_line(f"One hand-lettered sign reads {said[0]}")
+    return line(f"{chance.pick(_PLACARD_LEADS)} {listed(said)}")
 
 
 _PLACARD_LEADS: Final = ("Hand-lettered placards read", "Cardboard signs say", "Painted banners read")
 
 
-def _story(scene: Scene, chance: Chance) -> str:
+def _story(scene: Scene, chance: Chance) -> Line:
     who, demand = scene.news.actor or "local organisers", scene.news.demand
     lead = "The post comes from" if scene.digital else "The call came from"
-    return f"{lead} {who}, with one demand above all: {demand}" if demand and chance.below(2) else f"{lead} {who}"
+    if demand and chance.below(2):
+        return known_line(f"{lead} {who}, with one demand above all: {demand}")
+    return known_line(f"{lead} {who}")
 
 
-def _cue(scene: Scene) -> str:
+def _cue(scene: Scene) -> Line:
     if not scene.cue:
-        return ""
+        return _NOTHING
     if scene.digital:
         lead = "The post is laid out like this" if scene.graphic else "The picture in the post recalls this"
     else:
         lead = "Pinned up nearby" if scene.graphic else "Visual cue"
-    return f"{lead}: {scene.cue}"
+    return known_line(f"{lead}: {scene.cue}")
 
 
-def _copying(scene: Scene) -> str:
+def _copying(scene: Scene) -> Line:
     if not scene.pictures:
-        return ""
+        return _NOTHING
     sent = "picture is a guide" if scene.pictures == 1 else "pictures are guides"
-    return f"The attached {sent} to composition and mood only: copy no face, text or place from it"
+    return known_line(f"The attached {sent} to composition and mood only: copy no face, text or place from it")
+
+
+_NOTHING: Final = line("")

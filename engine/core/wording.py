@@ -29,10 +29,15 @@ def with_article(phrase: str) -> str:
     return f"{article(phrase)} {phrase}"
 
 
-@lru_cache(maxsize=2048)  # most parts of prompts are among a few hundred, and come again
 def sentence(text: str) -> str:
     """One sentence: capital first, exactly one stop last, single spaces."""
-    text = " ".join(text.split()).strip(" ,;:")
+    return _closed(" ".join(text.split()))
+
+
+def _closed(text: str) -> str:
+    text = text.strip(" ,;:")
+    if text[-1:].isalnum():  # as nearly all are
+        return f"{text[0].upper()}{text[1:]}."
     if text and text[-1] in ".!?":
         text = text.rstrip(" ,;:.!?") + text[-1]
     if not text.strip(".!?"):
@@ -49,7 +54,7 @@ def listed(items: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"; semicolons where an item has a comma of its own."""
     if len(items) < 2:
         return "".join(items)
-    if any("," in item for item in items):
+    if "," in "".join(items):
         return "; ".join(items[:-1]) + "; and " + items[-1]
     return ", ".join(items[:-1]) + " and " + items[-1]
 
@@ -57,6 +62,27 @@ def listed(items: Sequence[str]) -> str:
 def word_count(text: str) -> int:
     """Words of a text with single spaces."""
     return text.count(" ") + 1 if text else 0
+
+
+Line = tuple[int, str]
+"""A sentence of a prompt, and before it how many words it counts; 0: nothing to say."""
+
+
+def line(text: str) -> Line:
+    """A text as a line. It is put together of tidy words; only where one was empty, two spaces meet."""
+    return text.count(" ") + 1 if text else 0, sentence(text) if "  " in text else _closed(text)
+
+
+@lru_cache(maxsize=4096)
+def known_line(text: str) -> Line:
+    """`line` for a text that comes again: most of a prompt is among a few hundred."""
+    return line(text)
+
+
+@lru_cache(maxsize=1024)
+def lines(lead: str, options: tuple[str, ...]) -> tuple[Line, ...]:
+    """A line for each of the options, which stands for the braces in `lead`."""
+    return tuple(line(lead.format(option)) for option in options)
 
 
 def clipped(text: str, words_max: int) -> str:

@@ -180,7 +180,7 @@ def check_image_id(image_id: str) -> str:
 
 
 def _checked_suffix(suffix: str) -> str:
-    if _SUFFIX.fullmatch(suffix) is None:
+    if suffix not in SUFFIXES and _SUFFIX.fullmatch(suffix) is None:
         raise StoreError(f"file suffix {suffix!r}: give a dot and up to 8 lower-case letters or digits")
     return suffix
 

@@ -20,6 +20,7 @@ from engine.core.crowd import DEMOGRAPHIC_WORDS
 from engine.core.moment import TIME_WORDS
 from engine.core.plan import Plan, build_plan, prompt_at
 from engine.core.template import FICTIONAL, WORDS
+from engine.stages.image import image_job
 from schemas.config import COMPLEXITIES, DEMOGRAPHICS, STYLES, RunConfig
 from schemas.prompt import Reference
 
@@ -358,3 +359,17 @@ def test_the_bundled_stream_stays_the_same_between_releases() -> None:
     """If this fails on purpose, count GRAMMAR in engine.core.plan up and put the new digest here."""
     told = "\n".join(texts(plan(), 200))
     assert hashlib.sha256(told.encode()).hexdigest()[:16] == "2eb2ac55e665324b"
+
+
+def test_prompts_and_jobs_of_every_configuration_stay_the_same_between_releases() -> None:
+    """Ids of jobs are in the logs of runs that shall be resumed. GRAMMAR counts here as well."""
+    places = [*range(1, 31), 1_000, 65_537, 10**9]
+    told = hashlib.sha256()
+    for style, complexity, temporal, people in product(STYLES, COMPLEXITIES, (True, False), (True, False)):
+        switches = {"include_temporal_context": temporal, "include_demographics": people}
+        asked = config({"style": style, "complexity": complexity, **switches}, seed=len(style))
+        of = build_plan(asked, BUNDLED, "20260121")
+        for i in places:
+            job = image_job(asked, prompt_at(of, i))
+            told.update(msgspec.json.encode([job.prompt, job.id]))
+    assert told.hexdigest()[:16] == "fd8277f477391768"

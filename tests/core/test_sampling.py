@@ -129,6 +129,16 @@ def test_some_are_different_ones() -> None:
     assert sorted(Chance(3, "test", 1).some("ab", 9)) == ["a", "b"]
 
 
+@given(seed=seeds, size=st.integers(0, 9), count=st.integers(0, 10))
+def test_drawing_some_at_once_is_drawing_one_after_the_other(seed: int, size: int, count: int) -> None:
+    at_once, one_by_one = Chance(seed, "test", 1), Chance(seed, "test", 1)
+    for _ in range(60):  # more than 512 bits are enough for
+        left = list(range(size))
+        expected = [left.pop(one_by_one.below(len(left))) for _ in range(min(count, size))]
+        assert at_once.some(range(size), count) == expected
+        assert at_once.below(1000) == one_by_one.below(1000)
+
+
 @pytest.mark.parametrize(
     ("seed", "expected"),
     [

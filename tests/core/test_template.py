@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.context import Person
-from engine.core.crowd import WORK, crowd_mix, described
+from engine.core.crowd import WORK, crowd_mix, described, portrait
 from engine.core.moment import SEASONS, moment, season_of
 from engine.core.sampling import Chance
 from engine.core.scenes import is_digital, noun_phrase, setting, theme
@@ -137,7 +137,7 @@ def person(**facts: object) -> Person:
 
 
 def test_a_person_is_told_in_full() -> None:
-    told = described(person(), ALL, chance(), dress=True, traits=3)
+    told = described(portrait(person(), ALL), chance(), dress=True, traits=3)
     assert told.startswith("a teacher in her late thirties ")
     for words in ("with a university degree", "from the city", "who heads a household of four"):
         assert words in told
@@ -155,38 +155,38 @@ def test_a_person_is_told_in_full() -> None:
     ],
 )
 def test_what_a_category_forbids_is_not_said(category: str, words: str) -> None:
-    with_it = described(person(), ALL, chance(), dress=True, traits=3)
-    without = described(person(), ALL - {category}, chance(), dress=True, traits=3)
+    with_it = described(portrait(person(), ALL), chance(), dress=True, traits=3)
+    without = described(portrait(person(), ALL - {category}), chance(), dress=True, traits=3)
     assert re.search(words, with_it)
     assert not re.search(words, without)
 
 
 def test_nothing_is_said_when_nothing_may_be() -> None:
-    assert crowd_mix([person(), person()], frozenset(), chance(), dressed=2, traits=2) == []
+    assert crowd_mix([portrait(person(), frozenset())] * 2, chance(), dressed=2, traits=2) == []
 
 
 def test_unknown_facts_leave_no_holes() -> None:
     bare = Person(profile_id="p")
-    assert described(bare, ALL, chance(), dress=True, traits=3) == ""
-    assert described(Person(profile_id="p", gender="male"), ALL, chance(), dress=True, traits=3) == "a man"
-    assert described(Person(profile_id="p", age_group="65+"), ALL, chance(), dress=False, traits=0).startswith(
-        "a person in their "
-    )
+    assert described(portrait(bare, ALL), chance(), dress=True, traits=3) == ""
+    man, old = Person(profile_id="p", gender="male"), Person(profile_id="p", age_group="65+")
+    assert described(portrait(man, ALL), chance(), dress=True, traits=3) == "a man"
+    assert described(portrait(old, ALL), chance(), dress=False, traits=0).startswith("a person in their ")
 
 
 def test_the_second_of_a_kind_is_another() -> None:
-    told = crowd_mix([person(), person()], ALL, chance(), dressed=0, traits=0)
+    told = crowd_mix([portrait(person(), ALL)] * 2, chance(), dressed=0, traits=0)
     assert told == ["a teacher in her late thirties", "another teacher in her late thirties"]
 
 
 def test_somebody_under_age_is_never_given_an_age() -> None:
-    told = described(person(age=16, age_group="under 18", work="student"), ALL, chance(), dress=True, traits=0)
+    student = portrait(person(age=16, age_group="under 18", work="student"), ALL)
+    told = described(student, chance(), dress=True, traits=0)
     assert not re.search(r"teen|twent|thirt|woman|man\b", told)
 
 
 @given(age=st.integers(18, 120), work=st.sampled_from(sorted(WORK)), gender=st.sampled_from(["female", "male"]))
 def test_every_adult_is_told_with_a_right_decade(age: int, work: str, gender: str) -> None:
-    told = described(person(age=age, work=work, gender=gender), ALL, chance(), dress=True, traits=1)
+    told = described(portrait(person(age=age, work=work, gender=gender), ALL), chance(), dress=True, traits=1)
     decade = re.search(r"(early |late |mid-)(\w+ties)", told)
     assert decade is not None, told
     names = ["twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties"]
