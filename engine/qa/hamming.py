@@ -8,7 +8,6 @@ choice of blocks that it shares, so nothing is met twice and nothing needs to be
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -17,6 +16,8 @@ from math import comb
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+
+from engine.store.cores import cores
 
 U64 = NDArray[np.uint64]
 Found = tuple[U64, U64, NDArray[np.uint8]]
@@ -188,7 +189,7 @@ def near_between(left: U64, right: U64, distance: int, *, threads: int | None = 
 
 def _all_passes(one: Callable[[_Pass], list[Found]], blocks: int, distance: int, threads: int | None) -> list[Found]:
     """Passes do not depend on each other, and numpy sorts outside the interpreter's lock."""
-    with ThreadPoolExecutor(threads or min(THREADS_MAX, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(threads or min(THREADS_MAX, cores())) as pool:
         return [found for part in pool.map(one, _passes(blocks, distance)) for found in part]
 
 

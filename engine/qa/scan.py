@@ -19,7 +19,7 @@ from msgspec import Struct
 from engine.qa import cache
 from engine.qa.look import Expected, Look, look_at
 from engine.qa.lookers import Item, Key, looks_beside
-from engine.store.beside import cores
+from engine.store.cores import cores
 
 IN_FLIGHT_PER_THREAD = 4
 """Bounds the pictures held in memory."""

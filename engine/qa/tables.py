@@ -17,7 +17,7 @@ from msgspec import Struct
 from engine.qa.logs import Reading, spans
 from engine.qa.rows import TASKS
 from engine.qa.tabulate import Stage, Task, tabulate_all, write_empty
-from engine.store.beside import cores
+from engine.store.cores import cores
 from schemas.config import Metadata
 from schemas.metadata import slug
 

@@ -14,11 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def cores() -> int:
-    """How many we may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def start(
     module: str, *arguments: str, files: Sequence[int] = (), environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:

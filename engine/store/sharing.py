@@ -19,7 +19,8 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from engine.store.beside import beside, cores
+from engine.store.beside import beside
+from engine.store.cores import cores
 from engine.store.scan import Damage, Settled, Sifted, portions, read_open, sift, sift_portions, to_newline
 
 LOG_BYTES_MIN = 256 << 20
