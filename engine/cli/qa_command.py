@@ -42,7 +42,7 @@ class _Line:
         if not self._shown or (now < self._next and progress.done != progress.total):
             return
         self._next = now + TICK_S
-        text = f"{progress.step}: {progress.done:,}"
+        text = f"{progress.step}: {progress.done:,}" if progress.done or progress.total else f"{progress.step} …"
         if progress.total:
             bar = int(20 * progress.done / progress.total)
             text += f" of {progress.total:,} [{'#' * bar}{'.' * (20 - bar)}]"

@@ -18,7 +18,9 @@ def read_decisions(log: Path, pictures: pl.DataFrame) -> tuple[dict[str, Any] | 
     Decisions on a picture that has since been made again do not count.
     """
     lines = read_reviews(log)
-    digests = {i: s for i, s in pictures.select("image_id", "sha256").iter_rows() if s}
+    judged = pl.DataFrame({"image_id": [*{d.image_id for d in lines.decisions}]}, schema={"image_id": pl.String})
+    pictures = pictures.select("image_id", "sha256").join(judged, on="image_id", how="semi")
+    digests = {i: s for i, s in pictures.iter_rows() if s}
     current = standing(lines.decisions, digests)
     if not current:
         return None, set(), set()

@@ -78,7 +78,8 @@ def wide_distance(n: int) -> tuple[int, int]:
 def find_duplicates(pictures: pl.DataFrame, looks: list[Path], *, threshold_percent: float) -> Duplicates:
     """Pairs and clusters among pictures that were decoded; `looks` are the parts of the scan's cache."""
     rows = pictures.with_row_index("row").filter(pl.col("phash").is_not_null())
-    usable = rows.filter(~pl.col("flags").list.contains("blank"))
+    not_blank = ~pl.col("flags").list.contains("blank")
+    usable = rows.filter(not_blank).select("row", "sha256", "integrity", "phash", "place")
     limit = threshold_distance(threshold_percent)
     plain, variant = wide_distance(usable.height)
     capped = min(limit, max(plain, 4))

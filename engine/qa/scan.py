@@ -7,20 +7,25 @@ size and modification time did not change is not read again (`cache`); an interr
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from engine.qa import cache
 from engine.qa.look import Expected, Look, look_at
 from engine.qa.lookers import Item, Key, looks_beside
 from engine.store.cores import cores
 
+AT_ONCE = 10_000
+"""Paths held as texts of Python."""
 IN_FLIGHT_PER_THREAD = 4
 """Bounds the pictures held in memory."""
 BESIDE_FROM = 1_000
@@ -36,20 +41,16 @@ class Seen(Struct, frozen=True):
     """The cache."""
 
 
-def _stamps(root: Path, paths: list[str]) -> tuple[list[int], list[int]]:
-    """Size and modification time of each file; -1 where there is none."""
-    sizes: list[int] = []
-    times: list[int] = []
+def _stamps(root: Path, paths: pl.Series) -> NDArray[np.int64]:
+    """Sizes and modification times of the files; -1 where there is none."""
+    stamps = np.full((2, len(paths)), -1, np.int64)
     base = str(root)
-    for path in paths:
-        try:
-            found = os.stat(f"{base}/{path}")  # noqa: PTH116  a Path per file costs more than the call
-            sizes.append(found.st_size)
-            times.append(found.st_mtime_ns)
-        except OSError:
-            sizes.append(-1)
-            times.append(-1)
-    return sizes, times
+    for some in range(0, len(paths), AT_ONCE):
+        for at, path in enumerate(paths.slice(some, AT_ONCE).to_list(), start=some):
+            with contextlib.suppress(OSError):
+                found = os.stat(f"{base}/{path}")  # noqa: PTH116  a Path per file costs more than the call
+                stamps[0, at], stamps[1, at] = found.st_size, found.st_mtime_ns
+    return stamps
 
 
 def _items(todo: pl.DataFrame) -> Iterator[Item]:
@@ -101,10 +102,8 @@ def scan_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     if recheck:
         cache.clear(folder)
-    sizes, times = _stamps(root, records["path"].to_list())
-    records = records.with_columns(
-        file_bytes=pl.Series(sizes, dtype=pl.Int64), file_mtime_ns=pl.Series(times, dtype=pl.Int64)
-    )
+    sizes, times = _stamps(root, records["path"])
+    records = records.with_columns(file_bytes=pl.Series(sizes), file_mtime_ns=pl.Series(times))
     cache.tidy(folder, records)
     todo = records.filter(cache.places(cache.parts_of(folder), records).is_null())
     total, done = records.height, records.height - todo.height
@@ -128,9 +127,12 @@ def scan_pictures(
 
 def strangers(root: Path, records: pl.DataFrame) -> list[str]:
     """Files under images/ that no record in force names, relative to the run. They are nobody's business here."""
-    known = set(records["path"])
+    known = np.sort(records["path"].hash(0).to_numpy())
     found: list[str] = []
     for folder, _, names in os.walk(root / "images"):
         inside = Path(folder).relative_to(root).as_posix()
-        found += [path for name in names if (path := f"{inside}/{name}") not in known]
+        paths = pl.Series([f"{inside}/{name}" for name in names], dtype=pl.String)
+        numbers = paths.hash(0).to_numpy()
+        foreign = np.searchsorted(known, numbers, "left") == np.searchsorted(known, numbers, "right")
+        found += paths.filter(pl.Series(foreign, dtype=pl.Boolean)).to_list()
     return sorted(found)
