@@ -1,4 +1,4 @@
-"""Gemini, by the Developer API or by Vertex: the only module that imports google.genai.
+"""Gemini, by the Developer API or by Vertex.
 
 `open_gemini` gives a provider. Its `sdk` transport lets google-genai build, sign and send each
 request. Its `fast` transport lets google-genai build and sign the first request of each shape,
@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import aiohttp
-from msgspec import Struct
 
 from engine.errors import ConfigError, ProviderError
-from engine.providers import classify, wire
+from engine.providers import classify, sdk, wire
 from engine.providers.answer import read_answer
 from engine.providers.base import Response
 from engine.providers.http1 import Reply
@@ -43,46 +41,23 @@ from engine.providers.template import (
     watching,
 )
 from schemas.job import Request
-from schemas.models import MODELS
 from schemas.outcome import ErrorKind
 
-if TYPE_CHECKING:
-    from google.genai import Client
-
-DEVELOPER_URL = "https://generativelanguage.googleapis.com/"
-API_VERSION = {"developer": "v1beta", "vertex": "v1beta1"}
-VERTEX_ADVICE = (
-    "For Vertex AI set GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION and sign in with `gcloud auth "
-    "application-default login`; or set GOOGLE_API_KEY alone; or unset GOOGLE_GENAI_USE_VERTEXAI for the Developer API"
-)
 TEMPLATES_MAX = 256
 TOKEN_FRESH_S = 60.0
 """A Vertex template is built anew after so long. google-auth renews tokens 3:45 minutes before they end,
 so the one in a template of this age is always good."""
 
-Backend = Literal["developer", "vertex"]
 Transport = Literal["fast", "sdk"]
 
 _log = logging.getLogger("groundswell.providers")
-
-
-class ModelSummary(Struct, frozen=True, kw_only=True):
-    """A model as the far side lists it."""
-
-    name: str
-    """Without the leading "models/"."""
-    display_name: str | None = None
-    actions: tuple[str, ...] = ()
-    """Such as "generateContent"; empty where the far side does not say (Vertex)."""
-    input_tokens_max: int | None = None
-    output_tokens_max: int | None = None
 
 
 @asynccontextmanager
 async def open_gemini(
     *,
     api_key: str | None = None,
-    backend: Backend = "developer",
+    backend: sdk.Backend = "developer",
     base_url: str | None = None,
     project: str | None = None,
     location: str | None = None,
@@ -110,7 +85,7 @@ async def open_gemini(
     if backend == "vertex" and (project or location):
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
-    default_url = DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
+    default_url = sdk.DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
     session = wire.open_session(base_url or default_url, timeout_s=timeout_s, middlewares=(tap,))
     try:
         provider = GeminiProvider(
@@ -140,19 +115,19 @@ class GeminiProvider:
         session: aiohttp.ClientSession,
         *,
         api_key: str | None,
-        backend: Backend,
+        backend: sdk.Backend,
         base_url: str | None,
         project: str | None,
         location: str | None,
         transport: Transport,
         timeout_s: float,
     ) -> None:
-        self._backend: Backend = backend
+        self._backend: sdk.Backend = backend
         self._timeout_s = timeout_s
         self._secrets = (api_key,) if api_key else ()
         self._session = session
-        self._client = _open_client(
-            self._session, api_key, backend, base_url or (DEVELOPER_URL if backend == "developer" else None),
+        self._client = sdk.open_client(
+            self._session, api_key, backend, base_url or (sdk.DEVELOPER_URL if backend == "developer" else None),
             project, location, timeout_s,
         )  # fmt: skip
         connector = session.connector
@@ -162,7 +137,7 @@ class GeminiProvider:
         self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
         self.transport: Transport = transport
         """The transport in use; `sdk` after the fast one had to be given up."""
-        if transport == "fast" and not _sdk_uses(self._client, self._session):
+        if transport == "fast" and not sdk.sends_on(self._client, self._session):
             self._give_up_fast("google-genai no longer sends on the session it is given")
 
     def __repr__(self) -> str:
@@ -170,7 +145,7 @@ class GeminiProvider:
 
     async def aclose(self) -> None:
         """Closes the connections. Calls still in flight fail."""
-        self._lines.close()
+        await self._lines.aclose()
         await self._session.close()
         await self._client.aio.aclose()
         self._client.close()
@@ -286,7 +261,7 @@ class GeminiProvider:
             body = (http.body or "").encode("utf-8", "surrogateescape")
             return Reply(200, classify.lower_headers((http.headers or {}).items()), body)
         except errors.APIError as error:
-            return _reply_of(error)
+            return sdk.reply_of(error)
         except (ValueError, LookupError) as error:
             if call.answered:
                 raise ProviderError(ErrorKind.UNKNOWN, "the SDK could not read the answer; it is lost") from None
@@ -295,7 +270,7 @@ class GeminiProvider:
             watching.reset(token)
 
     async def _generate(self, request: Request, pictures: Sequence[bytes]) -> Any:
-        contents, config = _sdk_request(request, pictures)
+        contents, config = sdk.generation_of(request, pictures)
         return await self._client.aio.models.generate_content(model=request.model, contents=contents, config=config)
 
     def _failure(self, error: Exception) -> ProviderError:
@@ -303,35 +278,27 @@ class GeminiProvider:
         if failure is not None:
             return failure
         text = classify.tidy(f"{error} ({type(error).__name__})", self._secrets)
-        kind = _auth_kind(error)
+        kind = sdk.auth_kind(error)
         if kind is not None:
-            return ProviderError(kind, f"Google credentials: {text}. {VERTEX_ADVICE}")
+            return ProviderError(kind, f"Google credentials: {text}. {sdk.VERTEX_ADVICE}")
         return ProviderError(ErrorKind.INTERNAL, text)
 
     # ------------------------------------------------------------- questions beside calls
 
-    async def list_models(self) -> list[ModelSummary]:
+    async def list_models(self) -> list[sdk.ModelSummary]:
         """The models that this key may ask for. Raises ProviderError."""
         pager = await self._ask(self._client.aio.models.list())
-        found: list[ModelSummary] = []
+        found: list[sdk.ModelSummary] = []
         while True:
-            found += [_summary(model) for model in pager.page]
+            found += [sdk.summary_of(model) for model in pager.page]
             try:
                 await self._ask(pager.next_page())
             except IndexError:
                 return found
 
-    async def get_model(self, name: str) -> ModelSummary:
-        """One model. Raises ProviderError of kind MODEL when it is not there."""
-        return _summary(await self._ask(self._client.aio.models.get(model=name)))
-
-    async def check_key(self) -> None:
-        """Asks one small, free question. Raises ProviderError when it is not answered."""
-        await self._ask(self._client.aio.models.list(config={"page_size": 1}))
-
     async def count_tokens(self, request: Request) -> int:
         """Input tokens of a request as the far side counts them; free. Raises ProviderError."""
-        contents, _ = _sdk_request(request, await read_references(request))
+        contents, _ = sdk.generation_of(request, await read_references(request))
         counted = await self._ask(self._client.aio.models.count_tokens(model=request.model, contents=contents))
         return int(counted.total_tokens or 0)
 
@@ -345,121 +312,8 @@ class GeminiProvider:
         except (IndexError, ProviderError):
             raise
         except errors.APIError as error:
-            reply = _reply_of(error)
+            reply = sdk.reply_of(error)
             failure = classify.http_failure(reply.status, reply.headers, reply.body, secrets=self._secrets)
         except Exception as error:  # noqa: BLE001  foreign exceptions end here
             failure = self._failure(error)
         raise failure
-
-
-# --------------------------------------------------------------------------------- our words to the SDK's
-
-
-def _open_client(
-    session: aiohttp.ClientSession,
-    api_key: str | None,
-    backend: Backend,
-    base_url: str | None,
-    project: str | None,
-    location: str | None,
-    timeout_s: float,
-) -> Client:
-    from google import genai
-    from google.genai import types
-
-    options = types.HttpOptions(
-        base_url=base_url,
-        api_version=API_VERSION[backend],
-        timeout=max(1, round(timeout_s * 1000)),
-        headers={"Accept-Encoding": "identity"},
-        retry_options=types.HttpRetryOptions(attempts=1),
-        aiohttp_client=session,
-    )
-    try:
-        if backend == "vertex":
-            return genai.Client(
-                vertexai=True, api_key=api_key, project=project, location=location, http_options=options
-            )
-        return genai.Client(vertexai=False, api_key=api_key, http_options=options)
-    except Exception as error:  # noqa: BLE001  whatever it is, it is about these settings
-        advice = f". {VERTEX_ADVICE}" if backend == "vertex" else ""
-        refused = classify.tidy(f"google-genai refuses these settings: {error}", (api_key or "",))
-        raise ConfigError(refused.rstrip(".") + advice) from None
-
-
-def _sdk_uses(client: Client, session: aiohttp.ClientSession) -> bool:
-    """Whether the SDK will send on our session. Were it not so, catching a request would send it."""
-    try:
-        api: Any = client._api_client
-        return bool(api._use_aiohttp()) and api._http_options.aiohttp_client is session
-    except AttributeError:
-        return False
-
-
-def _sdk_request(request: Request, pictures: Sequence[bytes]) -> tuple[Any, Any]:
-    from google.genai import types
-
-    parts = [
-        types.Part(inline_data=types.Blob(data=data, mime_type=reference.mime_type))
-        for reference, data in zip(request.references, pictures, strict=True)
-    ]
-    parts.append(types.Part(text=request.text))
-    config = types.GenerateContentConfig(
-        system_instruction=request.system,
-        temperature=request.temperature,
-        seed=request.seed,
-        max_output_tokens=request.output_tokens_max,
-        # The SDK's own loops would pay again inside one call.
-        automatic_continuation=False,
-        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-        should_return_http_response=True,
-    )
-    if request.wants_picture:
-        config.response_modalities = ["IMAGE"]
-        image = types.ImageConfig(aspect_ratio=request.aspect_ratio, image_size=_image_size(request))
-        if image.aspect_ratio or image.image_size:
-            config.image_config = image
-    else:
-        config.response_mime_type = "application/json"
-        config.response_json_schema = request.answer_schema
-    return [types.Content(role="user", parts=parts)], config
-
-
-def _image_size(request: Request) -> str | None:
-    """The SDK's name of the size; None where the model draws only one and takes no such parameter."""
-    model = MODELS.get(request.model)
-    if request.resolution is None or (model is not None and tuple(model.image_tokens) == ("1K",)):
-        return None
-    return "512" if request.resolution == "0.5K" else request.resolution
-
-
-# --------------------------------------------------------------------------------- the SDK's words to ours
-
-
-def _reply_of(error: Any) -> Reply:
-    """An APIError as the HTTP answer it was made of."""
-    headers = classify.lower_headers(getattr(error.response, "headers", {}).items())
-    details = error.details
-    if isinstance(details, dict) and set(details) == {"message", "status"} and not classify.has_error(details):
-        body = str(details["message"] or "").encode("utf-8", "surrogateescape")  # A page, as the SDK wraps it.
-    else:
-        body = json.dumps(details).encode()
-    return Reply(int(error.code or 0), headers, body)
-
-
-def _auth_kind(error: Exception) -> ErrorKind | None:
-    from google.auth import exceptions
-
-    if isinstance(error, exceptions.TransportError):
-        return ErrorKind.CONNECT
-    return ErrorKind.AUTH if isinstance(error, exceptions.GoogleAuthError) else None
-
-
-def _summary(model: Any) -> ModelSummary:
-    return ModelSummary(
-        name=str(model.name or "").removeprefix("models/").removeprefix("publishers/google/models/"),
-        display_name=model.display_name,
-        actions=tuple(model.supported_actions or ()),
-        input_tokens_max=model.input_token_limit,
-        output_tokens_max=model.output_token_limit,
-    )

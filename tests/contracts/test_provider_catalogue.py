@@ -186,10 +186,8 @@ async def test_doctors_questions_are_answered_by_both_transports(transport: Any)
     ):
         names = [model.name for model in await provider.list_models()]
         assert PICTURE.model in names
-        assert (await provider.get_model(PICTURE.model)).name == PICTURE.model
         assert await provider.count_tokens(PICTURE) > 0
-        await provider.check_key()
-        for question in (stranger.check_key(), provider.get_model("gemini-0-nothing")):
+        for question in (stranger.list_models(), stranger.count_tokens(PICTURE)):
             with pytest.raises(ProviderError) as caught:
                 await question
-            assert caught.value.kind in (K.AUTH, K.MODEL)
+            assert caught.value.kind is K.AUTH

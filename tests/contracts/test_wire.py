@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from engine.errors import ProviderError
-from engine.providers import gemini, template
+from engine.providers import gemini, sdk, template
 from engine.providers.answer import read_answer
 from engine.providers.gemini import open_gemini
 from engine.providers.template import Template, picture_mark
@@ -85,13 +85,13 @@ async def captured(provider: Any, request: Request, pictures: list[bytes]) -> te
     return call.captured
 
 
-CHANGED = f"google-genai {genai.__version__} is not as engine/providers/gemini.py and template.py rely on: "
+CHANGED = f"google-genai {genai.__version__} is not as engine/providers/gemini.py, sdk.py and template.py rely on: "
 FALLS_BACK = "; runs use transport sdk, after one warning, at about ten times the CPU per call"
 
 
 async def test_the_installed_sdk_is_one_that_the_fast_path_knows() -> None:
     async with open_gemini(api_key="k", base_url="http://127.0.0.1:1") as provider:
-        sent_on_ours = gemini._sdk_uses(provider._client, provider._session)
+        sent_on_ours = sdk.sends_on(provider._client, provider._session)
         assert sent_on_ours, f"{CHANGED}it no longer sends on HttpOptions.aiohttp_client{FALLS_BACK}"
         try:
             await provider._capture(PICTURE)
@@ -145,7 +145,7 @@ async def test_an_sdk_that_changed_is_used_the_plain_way_with_one_warning(
     far_side: Any, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if broken == "session unused":
-        monkeypatch.setattr(gemini, "_sdk_uses", lambda *_: False)
+        monkeypatch.setattr(sdk, "sends_on", lambda *_: False)
     else:
         monkeypatch.setattr(gemini, "marked", lambda request: request)  # As if the SDK rewrote what it is given.
     caplog.set_level(logging.WARNING)

@@ -14,7 +14,8 @@ from msgspec import Struct
 from engine.core.cost import price
 from engine.errors import ConfigError, EngineError, ProviderError
 from engine.providers.base import Provider
-from engine.providers.gemini import ModelSummary, open_gemini
+from engine.providers.gemini import open_gemini
+from engine.providers.sdk import ModelSummary
 from engine.runtime.doctor.check import Check
 from engine.settings import Credentials, redact
 from engine.stages.expected import picture_record
