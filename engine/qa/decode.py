@@ -47,8 +47,10 @@ def decoded(image: Image.Image, data: bytes, side_px: int) -> Image.Image:
 
 
 def _at_once(image: JpegImagePlugin.JpegImageFile, data: bytes) -> Image.Image:
-    """The picture as it would be loaded, but not from copies of a part of the file at a time."""
+    """The picture as it would be loaded, but not from copies of a part of the file at a time. ValueError: load it."""
     codec, _, _, options = image.tile[0]
+    if not isinstance(options, tuple):
+        raise ValueError(options)
     return Image.frombytes(image.mode, image.size, data, codec, *options, *(image.decoderconfig or ()))
 
 
