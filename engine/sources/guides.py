@@ -52,8 +52,8 @@ _NAME: Final = r"(?:[A-Z](?:\.|[\w'’-]*)(?:\s+|$|(?=[).,;]))){1,4}"
 _SCRUBS: Final = (
     (re.compile(r"(?:https?://|www\.)\S+", re.I), ""),
     (re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b"), ""),
-    (re.compile(r"(?<![\w])@[\w.]{2,}"), ""),
-    (re.compile(r"#(\w+)"), r"\1"),
+    (re.compile(r"(?<![\w])@[\w.@]{2,}"), ""),
+    (re.compile(r"#(\w+)"), r" \1"),
     (re.compile(r"\+?\d[\d ()./-]{7,}\d"), ""),
     (re.compile(r"[-+]?\d{1,3}\.\d{3,}\s*°?\s*[NSEW]?\s*,\s*[-+]?\d{1,3}\.\d{3,}\s*°?\s*[NSEW]?", re.I), ""),
     (re.compile(r"\d{1,3}°\s*\d{1,2}['′][^,;.]{0,20}[NSEW]\b", re.I), ""),
