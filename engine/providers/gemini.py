@@ -145,10 +145,11 @@ class GeminiProvider:
 
     async def aclose(self) -> None:
         """Closes the connections. Calls still in flight fail."""
-        await self._lines.aclose()
+        self._lines.close()
         await self._session.close()
         await self._client.aio.aclose()
         self._client.close()
+        await asyncio.sleep(0)  # the loop closes sockets in its next turn
 
     async def call(self, request: Request) -> Response:
         """The answer to one request. Cancellation passes through and closes the socket.

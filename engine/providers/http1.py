@@ -15,7 +15,12 @@ HEAD_BYTES_MAX = 64 * 1024
 LINE_BYTES_MAX = 4096
 """The line before a chunk: its size, and what else nobody needs."""
 
-_STATUS = re.compile(r"HTTP/1\.([01]) (\d{3})(?: .*)?")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_LENGTH = re.compile(r"([0-9]{1,18})(?:[ \t]*,[ \t]*\1)*")
+"""One number, however often it is told; two that differ leave open where the next answer begins."""
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r]*)?\r")
+_FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
 _LINE_END = b"\r\n"
 
 
@@ -35,7 +40,7 @@ class Reply:
     def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
         self.status = status
         self.headers = headers
-        """Lower-case names; of repeated ones the last."""
+        """Lower-case names; of repeated ones the last, except for those that say how the answer is read."""
         self.body = body
 
 
@@ -79,18 +84,21 @@ class Reading:
         self._text += view[at : min(end, at + HEAD_BYTES_MAX)]
         if not b"HTTP/".startswith(self._text[:5]):
             raise NotHttp("it does not begin with HTTP/")
-        stop = self._text.find(b"\r\n\r\n", max(0, before - 3), HEAD_BYTES_MAX)
-        if stop < 0:
+        found = _HEAD_END.search(self._text, max(0, before - 3), HEAD_BYTES_MAX)
+        if found is None:
             if len(self._text) >= HEAD_BYTES_MAX:
                 raise NotHttp(f"its head is longer than {HEAD_BYTES_MAX >> 10} KiB")
             return end
-        head = bytes(self._text[:stop])
-        self._text.clear()
+        head, stop = bytes(self._text[: found.start()]), found.end()
+        self._text = bytearray()
         self._read_head(head)
-        return at + stop + 4 - before
+        return at + stop - before
 
     def _read_head(self, head: bytes) -> None:
-        first, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+        text = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+        if "\r" in text or "\0" in text:
+            raise NotHttp("its head holds what no head may hold")
+        first, *lines = text.split("\n")
         found = _STATUS.fullmatch(first)
         if found is None:
             raise NotHttp("its first line is no status line")
@@ -99,17 +107,22 @@ class Reading:
             name, colon, value = line.partition(":")
             if not colon or not name or name != name.strip():
                 raise NotHttp("a line of its head is no header")
-            headers[name.lower()] = value.strip()
+            name, value = name.lower(), value.strip()
+            if name in _FRAMING and name in headers:
+                value = f"{headers[name]}, {value}"
+            headers[name] = value
         self._status, self._headers = int(found[2]), headers
         if 100 <= self._status < 200:
             return  # only a word in between: the answer is to come
-        self.reusable = found[1] == "1" and headers.get("connection", "").lower() != "close"
+        wishes = headers.get("connection", "").lower().replace(" ", "").split(",")
+        self.reusable = found[1] == "1" and "close" not in wishes
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if self._status in (204, 304):
             self._end()
         elif coding is not None:
             if coding.lower() != "chunked":
                 raise NotHttp("its transfer encoding is unknown")
+            self.reusable = self.reusable and length is None  # whoever tells both, tells one of them wrong
             self._take = Reading._take_chunks
         elif length is not None:
             self._expect(length)
@@ -118,9 +131,10 @@ class Reading:
             self._take = Reading._take_rest
 
     def _expect(self, length: str) -> None:
-        if not (length.isascii() and length.isdigit()):
+        found = _LENGTH.fullmatch(length)
+        if found is None:
             raise NotHttp("its length is no number")
-        self._left = int(length)
+        self._left = int(found[1])
         self._check(self._left)
         self._take = Reading._take_known
         if not self._left:
@@ -166,33 +180,32 @@ class Reading:
 
     def _chunk(self, line: bytes | bytearray) -> int:
         """What is to come of the chunk that this line announces, with its line end; 0 for the last."""
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
-            size = -1
-        if size < 0:
+        found = _CHUNK.fullmatch(line)
+        if found is None:
             raise NotHttp("a chunk has no size")
+        size = int(found[1], 16)
         if self._have + size > BODY_BYTES_MAX:
             raise BodyTooLarge
         return size + 2 if size else 0
 
     def _take_trailers(self, data: bytearray, view: memoryview, at: int, end: int) -> int:
         line, at = self._line(data, view, at, end)
-        if line == b"":
+        if line in (b"", b"\r"):
             self._end()
         return at
 
     def _line(self, data: bytearray, view: memoryview, at: int, end: int) -> tuple[bytes | bytearray | None, int]:
-        """The line that begins here, or began before, and where the next begins; None while it has not ended."""
+        """The line that begins here, or began before, without its LF, and where the next begins; None while it has
+        not ended."""
         stop = data.find(b"\n", at, end)
         if 0 <= stop - at < LINE_BYTES_MAX and not self._text:
-            return data[at:stop].rstrip(b"\r"), stop + 1
+            return data[at:stop], stop + 1
         self._text += view[at : end if stop < 0 else stop]
         if len(self._text) > LINE_BYTES_MAX:
             raise NotHttp("a line between its chunks is too long")
         if stop < 0:
             return None, end
-        line = bytes(self._text).rstrip(b"\r")
+        line = bytes(self._text)
         self._text.clear()
         return line, stop + 1
 

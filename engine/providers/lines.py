@@ -7,7 +7,8 @@ transport gets a protocol of ours that sends one request at a time and has `http
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -37,29 +38,31 @@ def head_of(request: ClientRequest) -> bytes:
     return "\r\n".join([*lines, "Content-Length: "]).encode("utf-8")
 
 
+class NothingSent(ConnectionError):
+    """The connection was gone before anything of the request had been handed to it."""
+
+
 class Lines:
     """The connections of one session; none is ever waited for, so there are as many as calls in flight."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._idle: dict[Any, deque[_Line]] = {}
+        self._idle: dict[Any, OrderedDict[_Line, None]] = {}  # the one used last is last
         self._all: set[_Line] = set()
         self._in_use = 0
         self._scratch = bytearray(SCRATCH_BYTES)
+        self._tidying: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def post(self, like: Captured, body: bytes) -> Reply:
         """One POST like the one that was caught, with another body. The deadline is the caller's.
 
-        Raises what aiohttp raises while it connects, then OSError, NotHttp and BodyTooLarge.
+        Raises what aiohttp raises while it connects, then NothingSent, OSError, NotHttp and BodyTooLarge.
         """
         key = like.request.connection_key
         line = self._take(key)
         if line is None:
-            try:
-                connection = await self._connector.connect(like.request, [], self._connector.bounded)
-            except TimeoutError:
-                raise aiohttp.ConnectionTimeoutError("it took too long") from None
-            line = _Line(connection, self._scratch)
+            line = _Line(await self._connect(like), key, self._scratch, self._drop)
             self._all.add(line)
         self._in_use += 1
         try:
@@ -71,58 +74,84 @@ class Lines:
         finally:
             self._in_use -= 1
         if line.reusable:
-            line.idle_since = monotonic()
-            self._idle.setdefault(key, deque()).append(line)
+            self._keep(line)
         else:
             self._drop(line)
         return reply
 
     def close(self) -> None:
-        """Close all connections; calls in flight fail."""
-        self._idle.clear()
+        """Close all connections; calls in flight fail. The loop closes their sockets in its next turn."""
+        self._closed = True
+        if self._tidying is not None:
+            self._tidying.cancel()
         for line in tuple(self._all):
-            self._drop(line)
+            line.fail(ConnectionAbortedError("the provider was closed"))
+
+    async def _connect(self, like: Captured) -> Connection:
+        try:
+            return await self._connector.connect(like.request, [], self._connector.bounded)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError("it took too long") from None
+        except aiohttp.ClientConnectionError:
+            if self._closed:
+                raise NothingSent("the provider was closed") from None
+            raise
 
     def _take(self, key: Any) -> _Line | None:
-        """The connection used last, since it is the least likely to have been closed; old ones go."""
+        """The connection used last, since it is the least likely to have been closed."""
         idle = self._idle.get(key)
-        if not idle:
-            return None
-        oldest = monotonic() - KEEPALIVE_S
-        while idle and (idle[0].idle_since < oldest or not idle[0].reusable):
-            self._drop(idle.popleft())
         while idle:
-            line = idle.pop()
-            if line.reusable:
+            line, _ = idle.popitem()
+            if line.idle_since > monotonic() - KEEPALIVE_S:
                 return line
             self._drop(line)
         return None
 
+    def _keep(self, line: _Line) -> None:
+        line.idle_since = monotonic()
+        self._idle.setdefault(line.key, OrderedDict())[line] = None
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._tidy)
+
+    def _tidy(self) -> None:
+        """Closes what nobody has used for long, now and as long as anything is idle."""
+        oldest = monotonic() - KEEPALIVE_S
+        for idle in self._idle.values():
+            while idle and (line := next(iter(idle))).idle_since <= oldest:
+                self._drop(line)
+        again = any(self._idle.values())
+        self._tidying = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._tidy) if again else None
+
     def _drop(self, line: _Line) -> None:
         self._all.discard(line)
+        if (idle := self._idle.get(line.key)) is not None:
+            idle.pop(line, None)
         line.close()
 
 
 class _Line(asyncio.BufferedProtocol):
     """One connection. All of them receive into one scratch buffer: between receiving and reading nothing else runs."""
 
-    def __init__(self, connection: Connection, scratch: bytearray) -> None:
-        transport = connection.transport
+    def __init__(self, connection: Connection, key: Any, scratch: bytearray, drop: Callable[[_Line], None]) -> None:
+        transport, protocol = connection.transport, connection.protocol
         assert transport is not None, "a new connection has a transport"
+        assert protocol is not None, "a new connection has a protocol"
         self.transport = transport
+        self.key = key
         self.reusable = False
         self.idle_since = 0.0
         self._connection = connection
         self._scratch = scratch
         self._view = memoryview(scratch)
+        self._drop = drop
         self._reading: Reading | None = None
         self._ends: asyncio.Future[Reply] | None = None
-        self._lost = transport.is_closing()
+        self._lost = transport.is_closing() or protocol.should_close  # the second: it spoke without being asked
         transport.set_protocol(self)
 
     async def ask(self, head: bytes, body: bytes) -> Reply:
         if self._lost:
-            raise ConnectionResetError("the server closed the connection before it was asked")
+            raise NothingSent("the server closed the connection before it was asked")
         self._reading = reading = Reading()
         self._ends = ends = asyncio.get_running_loop().create_future()
         self.reusable = False
@@ -136,12 +165,20 @@ class _Line(asyncio.BufferedProtocol):
             reply = await ends
         finally:
             self._reading = self._ends = None
-        self.reusable = reading.reusable and not self._lost and not self.transport.get_write_buffer_size()
+        self.reusable = reading.reusable and not self._lost and not _unsent_bytes(self.transport)
         return reply
 
+    def fail(self, error: Exception) -> None:
+        """Ends the call on this connection, and the connection."""
+        if self._ends is not None and not self._ends.done():
+            self._ends.set_exception(error)
+        self._drop(self)
+
     def close(self) -> None:
+        """At once: closed the polite way, it would first send what is waiting, of a call that nobody wants any more."""
         self.reusable = False
         self._lost = True
+        self.transport.abort()
         self._connection.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -151,31 +188,34 @@ class _Line(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         reading = self._reading
         if reading is None or reading.reply is not None:
-            self._fail(NotHttp("it came without having been asked for"))
-            return
-        try:
-            reading.feed(self._scratch, nbytes)
-        except (NotHttp, BodyTooLarge) as error:
-            self._fail(error)
-            return
-        self._look(reading)
+            self.fail(NotHttp("it came without having been asked for"))
+        else:
+            self._read(reading, nbytes)
 
     def eof_received(self) -> bool:
-        if self._reading is not None:
-            self._reading.closed()
-            self._look(self._reading)
-        self.reusable = False
-        self._lost = True
+        self.connection_lost(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(exc or ConnectionResetError("the server closed the connection before its answer was whole"))
+        if exc is None and self._reading is not None:
+            self._read(self._reading, None)
+        self.fail(exc or ConnectionResetError("the server closed the connection before its answer was whole"))
 
-    def _look(self, reading: Reading) -> None:
+    def _read(self, reading: Reading, nbytes: int | None) -> None:
+        """What has come: so many bytes, or the end."""
+        try:
+            if nbytes is None:
+                reading.closed()
+            else:
+                reading.feed(self._scratch, nbytes)
+        except (NotHttp, BodyTooLarge) as error:
+            self.fail(error)
+            return
         if reading.reply is not None and self._ends is not None and not self._ends.done():
             self._ends.set_result(reading.reply)
 
-    def _fail(self, error: Exception) -> None:
-        if self._ends is not None and not self._ends.done():
-            self._ends.set_exception(error)
-        self.close()
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """How much is still waiting to be sent; over TLS asyncio itself counts only what is not yet encrypted."""
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.get_write_buffer_size() + (0 if below is None else int(below.get_write_buffer_size()))

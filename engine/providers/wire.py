@@ -22,7 +22,7 @@ from aiohttp.tracing import Trace
 from engine.errors import ProviderError
 from engine.providers.classify import lower_headers, tidy
 from engine.providers.http1 import BODY_BYTES_MAX, BodyTooLarge, NotHttp, Reply
-from engine.providers.lines import KEEPALIVE_S, SCRATCH_BYTES
+from engine.providers.lines import KEEPALIVE_S, SCRATCH_BYTES, NothingSent
 from schemas.outcome import ErrorKind
 
 CONNECT_S_MAX = 30.0
@@ -185,6 +185,7 @@ _NOTHING_SENT = (
     aiohttp.ClientSSLError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
+    NothingSent,
 )
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import ssl
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProviderError
-from engine.providers import http1, lines
+from engine.providers import http1, lines, wire
 from engine.providers.gemini import open_gemini
 from engine.providers.http1 import BodyTooLarge, NotHttp, Reading, Reply
 from schemas.job import Request
+from schemas.outcome import ErrorKind
 
 PICTURE = Request(model="gemini-nano-banana-2.1", text="A vigil at dusk")
 
@@ -97,9 +103,19 @@ def test_words_in_between_are_no_answer() -> None:
     [
         sized(b"{}") + b"HTTP/1.1 200",
         sized(b"{}", b"Connection: Close"),
+        sized(b"{}", b"Connection: TE, close"),
+        sized(b"{}", b"Connection: close", b"Connection: TE"),
         sized(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        chunked([b"{}"]).replace(b"Chunked", b"chunked\r\nContent-Length: 7"),
     ],
-    ids=["more than was asked for", "connection: close", "HTTP/1.0"],
+    ids=[
+        "more than was asked for",
+        "connection: close",
+        "close in a list",
+        "close and more",
+        "HTTP/1.0",
+        "two lengths",
+    ],
 )
 def test_a_connection_is_not_used_again_after(raw: bytes) -> None:
     reading = read(raw)
@@ -118,7 +134,16 @@ def test_a_connection_is_not_used_again_after(raw: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * http1.HEAD_BYTES_MAX + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 20\xd9\xa3 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+        sized(b"{}", b"Content-Length: 3"),
+        chunked([b"ab"]).replace(b"2\r\nab", b"0x2\r\nab"),
+        chunked([b"ab"]).replace(b"2\r\nab", b"+2\r\nab"),
+        chunked([b"ab"]).replace(b"2\r\nab", b"0_2\r\nab"),
         chunked([b"ab"]).replace(b"2\r\nab", b"x\r\nab"),
         chunked([b"ab"]).replace(b"2\r\nab", b"-2\r\nab"),
         chunked([b"ab"]).replace(b"2\r\nab\r\n", b"2\r\nabc\r\n"),
@@ -132,6 +157,57 @@ def test_a_connection_is_not_used_again_after(raw: bytes) -> None:
 def test_what_is_not_http_is_refused(raw: bytes, cuts: list[int]) -> None:
     with pytest.raises(NotHttp):
         read(raw, cuts)
+
+
+def test_a_length_told_twice_and_bare_line_feeds_in_the_head_are_put_up_with() -> None:
+    assert whole(read(sized(b"{}", b"Content-Length: 2"))).body == b"{}"
+    assert whole(read(sized(b"{}").replace(b"\r\n", b"\n"), [*range(1, 99)])).body == b"{}"
+
+
+SPOILERS = st.sampled_from(
+    [
+        *(b"\r\n", b"\n", b"\r", b"\0", b" ", b"0", b"5", b"F", b"0x", b"_", b"+", b"-", b";", b":", b",", b"\xff"),
+        *(b"close", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: x\r\n"),
+    ]
+)
+
+
+def second_opinion(raw: bytes) -> bytes | None:
+    """The body as h11 reads it; None where it refuses or misses something."""
+    far = h11.Connection(h11.CLIENT)
+    far.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
+    far.send(h11.EndOfMessage())
+    far.receive_data(raw)
+    far.receive_data(b"")
+    body = b""
+    try:
+        while not isinstance(event := far.next_event(), h11.EndOfMessage):
+            if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+                return None
+            body += bytes(event.data) if isinstance(event, h11.Data) else b""
+    except h11.RemoteProtocolError:
+        return None
+    return body
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([sized(b"0123456789"), chunked([b"0123", b"\r\n0\r\n"]), b"HTTP/1.1 200 OK\r\n\r\n0123"]),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3), SPOILERS), max_size=4),
+    CUTS,
+)
+def test_whatever_was_spoilt_on_the_way_is_read_as_others_read_it_or_refused(
+    raw: bytes, spoilt: list[tuple[int, int, bytes]], cuts: list[int]
+) -> None:
+    for at, gone, instead in spoilt:
+        raw = raw[: at % (len(raw) + 1)] + instead + raw[at % (len(raw) + 1) + gone :]
+    try:
+        reading = read(raw, cuts, closed=True)
+    except (NotHttp, BodyTooLarge):
+        return
+    other = second_opinion(raw)
+    if reading.reply is not None and other is not None:
+        assert reading.reply.body == other
 
 
 def test_an_answer_beyond_all_bounds_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +316,152 @@ async def test_a_key_with_a_line_break_is_refused_and_not_shown(far_side: Any) -
             await provider.call(PICTURE)
     assert not server.seen
     assert "Injected" not in str(raised.value)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+async def test_a_damaged_answer_that_ends_with_its_connection_is_one_error_and_no_log_line(far_side: Any) -> None:
+    async def damaged(_: Any, __: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip")
+        writer.close()
+
+    heard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(str(context)))
+    async with far_side.serve(damaged) as server, open_gemini(api_key="k", base_url=server.url) as provider:
+        with pytest.raises(ProviderError, match="compression is damaged"):
+            await provider.call(PICTURE)
+    assert not heard
+
+
+async def test_a_call_that_is_given_up_while_it_is_sent_sends_no_more(far_side: Any) -> None:
+    """What was not sent whole is not paid for, so it must not go on in the background."""
+    received = 0
+    begun, look, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        received += len(await reader.read(1000))
+        begun.set()
+        await look.wait()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                received += len(data)
+        writer.close()
+        ended.set()
+
+    listener = await asyncio.start_server(slow, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    long = Request(model=PICTURE.model, text="x" * 40_000_000)
+    async with listener, open_gemini(api_key="k", base_url=url) as provider:
+        call = asyncio.create_task(provider.call(long))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        look.set()
+        await asyncio.wait_for(ended.wait(), 10)
+    assert received < 40_000_000
+
+
+async def test_idle_connections_are_let_go_of_when_the_far_side_closes_them_and_when_they_are_old(
+    far_side: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    together = asyncio.Barrier(10)
+
+    async def answer(_: Any, __: Any, writer: asyncio.StreamWriter) -> None:
+        await together.wait()
+        writers.append(writer)
+        writer.write(far_side.http(far_side.answer(far_side.picture_part())))
+
+    monkeypatch.setattr(lines, "KEEPALIVE_S", 0.3)
+    async with far_side.serve(answer) as server, open_gemini(api_key="k", base_url=server.url) as provider:
+        await asyncio.gather(*(ask(provider) for _ in range(10)))
+        for writer in writers[2:7]:
+            writer.close()
+        await until(lambda: len(provider._lines._all) <= 5)
+        await until(lambda: server.open_connections == 0)
+        assert not provider._lines._all
+        assert server.connections == 10
+
+
+async def test_closing_the_provider_ends_calls_at_once_whatever_the_far_side_does(
+    far_side: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS a polite end waits for the other's, half a minute long."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*certificate)
+    asked = asyncio.Event()
+
+    async def deaf(_: Any, __: Any, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport._ssl_protocol._transport.pause_reading()  # type: ignore[attr-defined]
+        asked.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            writer.transport.abort()
+
+    async with far_side.serve(deaf, ssl=serving) as server:
+        async with open_gemini(api_key="k", base_url=server.url.replace("127.0.0.1", "localhost")) as provider:
+            call = asyncio.create_task(provider.call(PICTURE))
+            await asked.wait()
+        async with asyncio.timeout(5):
+            with pytest.raises(ProviderError, match="the provider was closed"):
+                await call
+
+
+async def test_a_call_that_was_still_connecting_when_the_provider_closed_has_sent_nothing(
+    far_side: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connecting, go = asyncio.Event(), asyncio.Event()
+    make = wire.Connector._create_connection
+
+    async def slowly(*arguments: Any) -> Any:
+        connecting.set()
+        await go.wait()
+        return await make(*arguments)
+
+    monkeypatch.setattr(wire.Connector, "_create_connection", slowly)
+    async with far_side.serve(far_side.says(b"")) as server:
+        async with open_gemini(api_key="k", base_url=server.url) as provider:
+            call = asyncio.create_task(provider.call(PICTURE))
+            await connecting.wait()
+        go.set()
+        with pytest.raises(ProviderError) as raised:
+            await call
+        assert raised.value.kind is ErrorKind.CONNECT
+        await until(lambda: server.connections == 1 and server.open_connections == 0)
+        assert not server.seen
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_a_connection_with_a_request_half_sent_is_not_used_again(
+    far_side: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*certificate)
+    refusal = far_side.http({"error": {"code": 400, "message": "enough", "status": "INVALID_ARGUMENT"}})
+
+    seen = asyncio.Event()
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(refusal)
+        await seen.wait()
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(early, "localhost", 0, ssl=serving if tls else None)
+    url = f"{'https' if tls else 'http'}://localhost:{listener.sockets[0].getsockname()[1]}"
+    async with listener, open_gemini(api_key="k", base_url=url) as provider:
+        with pytest.raises(ProviderError, match="enough"):
+            await provider.call(Request(model=PICTURE.model, text="x" * 40_000_000))
+        assert not provider._lines._all
+        seen.set()
+        await asyncio.sleep(0.02)
