@@ -15,10 +15,11 @@ HEAD_BYTES_MAX = 64 * 1024
 LINE_BYTES_MAX = 4096
 """The line before a chunk: its size, and what else nobody needs."""
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _LENGTH = re.compile(r"([0-9]{1,18})(?:[ \t]*,[ \t]*\1)*")
 """One number, however often it is told; two that differ leave open where the next answer begins."""
+_CLOSE = re.compile(r"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r]*)?\r")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
 _LINE_END = b"\r\n"
@@ -84,12 +85,12 @@ class Reading:
         self._text += view[at : min(end, at + HEAD_BYTES_MAX)]
         if not b"HTTP/".startswith(self._text[:5]):
             raise NotHttp("it does not begin with HTTP/")
-        found = _HEAD_END.search(self._text, max(0, before - 3), HEAD_BYTES_MAX)
+        found = _HEAD_END.search(self._text, max(0, before - 2), HEAD_BYTES_MAX)
         if found is None:
             if len(self._text) >= HEAD_BYTES_MAX:
                 raise NotHttp(f"its head is longer than {HEAD_BYTES_MAX >> 10} KiB")
             return end
-        head, stop = bytes(self._text[: found.start()]), found.end()
+        head, stop = bytes(self._text[: found.start()]).removesuffix(b"\r"), found.end()
         self._text = bytearray()
         self._read_head(head)
         return at + stop - before
@@ -107,15 +108,14 @@ class Reading:
             name, colon, value = line.partition(":")
             if not colon or not name or name != name.strip():
                 raise NotHttp("a line of its head is no header")
-            name, value = name.lower(), value.strip()
-            if name in _FRAMING and name in headers:
+            name = name.lower()
+            if name in headers and name in _FRAMING:
                 value = f"{headers[name]}, {value}"
-            headers[name] = value
+            headers[name] = value.strip()
         self._status, self._headers = int(found[2]), headers
         if 100 <= self._status < 200:
             return  # only a word in between: the answer is to come
-        wishes = headers.get("connection", "").lower().replace(" ", "").split(",")
-        self.reusable = found[1] == "1" and "close" not in wishes
+        self.reusable = found[1] == "1" and not _CLOSE.search(headers.get("connection", ""))
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if self._status in (204, 304):
             self._end()
@@ -227,16 +227,24 @@ class Reading:
 
 
 def _inflated(body: bytes, encoding: str) -> bytes:
-    """What was compressed, though we asked for it plain."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
+    """What was compressed, though we asked for it plain; as it came where the word is not one for compression."""
+    if encoding in ("br", "zstd", "compress", "x-compress"):
         raise NotHttp("its content encoding is unknown")
-    inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    try:
-        plain = inflate.decompress(body, BODY_BYTES_MAX + 1)
-    except zlib.error:
-        raise NotHttp("its compression is damaged") from None
-    if len(plain) > BODY_BYTES_MAX:
-        raise BodyTooLarge
-    if not inflate.eof:
-        raise NotHttp("its compression breaks off")
-    return plain
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return body
+    bare = encoding == "deflate" and body[0] & 15 != zlib.DEFLATED  # some send it without zlib's wrapper
+    pieces: list[bytes] = []
+    left = BODY_BYTES_MAX
+    while body:  # gzip may come in several members, one behind the other
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
+        try:
+            pieces.append(inflate.decompress(body, left + 1))
+        except zlib.error:
+            raise NotHttp("its compression is damaged") from None
+        left -= len(pieces[-1])
+        if left < 0:
+            raise BodyTooLarge
+        if not inflate.eof:
+            raise NotHttp("its compression breaks off")
+        body = inflate.unused_data
+    return b"".join(pieces)

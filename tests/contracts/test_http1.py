@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import gzip
 import ssl
 import zlib
 from collections.abc import Callable
@@ -162,6 +163,18 @@ def test_what_is_not_http_is_refused(raw: bytes, cuts: list[int]) -> None:
 def test_a_length_told_twice_and_bare_line_feeds_in_the_head_are_put_up_with() -> None:
     assert whole(read(sized(b"{}", b"Content-Length: 2"))).body == b"{}"
     assert whole(read(sized(b"{}").replace(b"\r\n", b"\n"), [*range(1, 99)])).body == b"{}"
+
+
+def test_compression_is_read_in_every_dress_it_wears() -> None:
+    bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    for body, encoding in (
+        (gzip.compress(b"0123456789"), b"gzip"),
+        (gzip.compress(b"01234") + gzip.compress(b"56789"), b"x-gzip"),
+        (zlib.compress(b"0123456789"), b"deflate"),
+        (bare.compress(b"0123456789") + bare.flush(), b"Deflate"),
+        (b"0123456789", b"none"),
+    ):
+        assert whole(read(sized(body, b"Content-Encoding: " + encoding))).body == b"0123456789"
 
 
 SPOILERS = st.sampled_from(
