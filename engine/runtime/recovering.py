@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 
 from engine.core.again import REDO, asking_again, complaint_in, message
 from engine.core.ledger import FAILED, NONE, REFUSED, Ledger, slot
 from engine.core.reviews import standing, verdicts
-from engine.errors import ConfigError
+from engine.errors import ConfigError, leaf_of
 from engine.runtime.feeds import Prompts
 from engine.runtime.opening import STAGES, Opened
 from engine.runtime.runner import Context, Log
@@ -51,6 +52,7 @@ async def settle_doubts(
     adoption = await offload(lambda: adopt_orphans(run, wanted))
     picked = await offload(lambda: prompts.pick({line.index for line in doubtful["image"]}))
     adopted = 0
+    images: list[Record] = []
     for line in doubtful["image"]:
         prompt = picked.get(line.index)
         job = image_job(config, prompt) if prompt is not None else None
@@ -59,12 +61,21 @@ async def settle_doubts(
         asset = adoption.assets.get(line.image_id)
         adopted += asset is not None
         job = asking_again(job, opened.complaints["image"].get(slot(line.index), ""))
-        record = image_record(job, _doubt(line, config, context.stamp(), asset), {"asset": asset})
-        await logs[run.images_log].append(record)
+        images.append(image_record(job, _doubt(line, config, context.stamp(), asset), {"asset": asset}))
+    texts = [
+        MetadataRecord(**_doubt(line, config, context.stamp(), None), tasks=line.tasks) for line in doubtful["metadata"]
+    ]
+    try:
+        async with anyio.create_task_group() as group:  # side by side, so that they share syncs: there may be thousands
+            for record in images:
+                group.start_soon(logs[run.images_log].append, record)
+            for record in texts:
+                group.start_soon(logs[run.metadata_log].append, record)
+    except BaseExceptionGroup as several:
+        raise leaf_of(several) from None
+    for record in images:
         _take(opened.ledgers["image"], record)
-    for line in doubtful["metadata"]:
-        record = MetadataRecord(**_doubt(line, config, context.stamp(), None), tasks=line.tasks)
-        await logs[run.metadata_log].append(record)
+    for record in texts:
         _take(opened.ledgers["metadata"], record)
     doubts = sum(map(len, doubtful.values()))
     if not doubts:

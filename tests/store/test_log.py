@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from msgspec import Struct
+from trio.testing import MockClock
 
 from engine.errors import LogDamaged, StoreError
 from engine.store import (
@@ -27,7 +28,7 @@ from engine.store import (
     scan_settled,
     threads,
 )
-from engine.store.log import BATCH_RECORDS_MAX
+from engine.store.log import BATCH_RECORDS_MAX, COMMIT_EVERY_S
 from schemas.record import ImageRecord, check_line, encode_line
 
 Kit = Any
@@ -75,6 +76,20 @@ async def test_an_idle_log_syncs_each_line_at_once(run: RunDir, kit: Kit) -> Non
         for index in range(1, 6):
             await log.append(kit.an_image_line(index))
             assert disk.seen.count("sync") == index
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["virtual time"])
+async def test_lines_of_a_moment_share_a_sync_and_none_waits_longer_than_that(run: RunDir, kit: Kit) -> None:
+    disk = kit.Sick(lambda name, n: None)
+    async with open_writer(run.images_log, fs=disk, offload=inline) as log:
+        await log.append(kit.an_image_line(1))
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for index in (2, 3, 4):
+                group.start_soon(log.append, kit.an_image_line(index))
+                await anyio.sleep(COMMIT_EVERY_S / 10)
+        assert anyio.current_time() - began == pytest.approx(COMMIT_EVERY_S)
+        assert disk.seen.count("sync") == 2
 
 
 async def test_none_never_syncs(run: RunDir, kit: Kit) -> None:
