@@ -263,6 +263,8 @@ class GeminiProvider:
             return Reply(200, classify.lower_headers((http.headers or {}).items()), body)
         except errors.APIError as error:
             return sdk.reply_of(error)
+        except aiohttp.ClientError:
+            raise  # one about a certificate is a ValueError, too
         except (ValueError, LookupError) as error:
             if call.answered:
                 raise ProviderError(ErrorKind.UNKNOWN, "the SDK could not read the answer; it is lost") from None

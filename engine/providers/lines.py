@@ -91,7 +91,7 @@ class Lines:
         try:
             return await self._connector.connect(like.request, [], self._connector.bounded)
         except TimeoutError:
-            raise aiohttp.ConnectionTimeoutError("it took too long") from None
+            raise aiohttp.ConnectionTimeoutError(f"{like.url.host}:{like.url.port}: it took too long") from None
         except aiohttp.ClientConnectionError:
             if self._closed:
                 raise NothingSent("the provider was closed") from None

@@ -8,11 +8,13 @@ import contextlib
 import gc
 import hashlib
 import logging
+import ssl
 import traceback
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -398,6 +400,20 @@ async def test_where_nothing_was_sent_nothing_was_paid(
         # A server that knows no TLS waits for ever: there the end of the time for connecting is what counts.
         async with provider_at(url, transport, timeout_s=3 if "TLS" in what else 30) as provider:
             assert (await failure_of(provider)).kind is ErrorKind.CONNECT
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_and_nothing_was_sent(
+    far_side: Any, transport: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*certificate)
+    async with far_side.serve(far_side.says(b""), ssl=serving) as server:  # by its number, which is not its name
+        async with provider_at(server.url, transport) as provider:
+            error = await failure_of(provider)
+        assert not server.seen
+    assert error.kind is ErrorKind.CONNECT
+    assert "certificate verify failed" in error.message
 
 
 async def test_a_gzipped_answer_is_read_though_it_was_not_asked_for(far_side: Any, transport: Any) -> None:
