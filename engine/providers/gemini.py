@@ -27,7 +27,7 @@ from engine.providers import classify, sdk, wire
 from engine.providers.answer import read_answer
 from engine.providers.base import Response
 from engine.providers.http1 import Reply
-from engine.providers.lines import Lines
+from engine.providers.lines import Changed, Lines
 from engine.providers.references import read_references
 from engine.providers.template import (
     Caught,
@@ -186,7 +186,11 @@ class GeminiProvider:
         body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
         captured = template.captured
         if captured.request.proxy is None:
-            reply = await self._lines.post(captured, body)
+            try:
+                reply = await self._lines.post(captured, body)
+            except Changed as changed:
+                self._give_up_fast(f"aiohttp: {changed}")
+                return await self._call_sdk(request, pictures)
         else:
             reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.request.ssl)
         if reply.status == 401 and self._backend == "vertex":
@@ -247,7 +251,7 @@ class GeminiProvider:
     def _give_up_fast(self, why: str) -> None:
         if self.transport == "fast":
             self.transport = "sdk"
-            _log.warning("transport fast does not know this google-genai (%s); using transport sdk", why)
+            _log.warning("transport fast does not know this google-genai or aiohttp (%s); using transport sdk", why)
 
     # ------------------------------------------------------------------------------- sdk
 

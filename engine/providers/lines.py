@@ -42,6 +42,10 @@ class NothingSent(ConnectionError):
     """The connection was gone before anything of the request had been handed to it."""
 
 
+class Changed(Exception):
+    """aiohttp's connections are not as this module relies on. Nothing was sent."""
+
+
 class Lines:
     """The connections of one session; none is ever waited for, so there are as many as calls in flight."""
 
@@ -57,13 +61,12 @@ class Lines:
     async def post(self, like: Captured, body: bytes) -> Reply:
         """One POST like the one that was caught, with another body. The deadline is the caller's.
 
-        Raises what aiohttp raises while it connects, then NothingSent, OSError, NotHttp and BodyTooLarge.
+        Raises what aiohttp raises while it connects and Changed, then NothingSent, OSError, NotHttp and BodyTooLarge.
         """
-        key = like.request.connection_key
-        line = self._take(key)
-        if line is None:
-            line = _Line(await self._connect(like), key, self._scratch, self._drop)
-            self._all.add(line)
+        try:
+            line = self._take(like.request.connection_key) or await self._open(like)
+        except (AttributeError, TypeError) as error:
+            raise Changed(str(error)) from None
         self._in_use += 1
         try:
             self._connector.share(line.transport, self._in_use)
@@ -86,6 +89,16 @@ class Lines:
             self._tidying.cancel()
         for line in tuple(self._all):
             line.fail(ConnectionAbortedError("the provider was closed"))
+
+    async def _open(self, like: Captured) -> _Line:
+        connection = await self._connect(like)
+        try:
+            line = _Line(connection, like.request.connection_key, self._scratch, self._drop)
+        except BaseException:
+            connection.close()
+            raise
+        self._all.add(line)
+        return line
 
     async def _connect(self, like: Captured) -> Connection:
         try:
@@ -134,8 +147,8 @@ class _Line(asyncio.BufferedProtocol):
 
     def __init__(self, connection: Connection, key: Any, scratch: bytearray, drop: Callable[[_Line], None]) -> None:
         transport, protocol = connection.transport, connection.protocol
-        assert transport is not None, "a new connection has a transport"
-        assert protocol is not None, "a new connection has a protocol"
+        if transport is None or protocol is None:
+            raise AttributeError("a new connection has no transport or no protocol")
         self.transport = transport
         self.key = key
         self.reusable = False

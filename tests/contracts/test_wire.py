@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from engine.errors import ProviderError
-from engine.providers import gemini, sdk, template
+from engine.providers import gemini, lines, sdk, template
 from engine.providers.answer import read_answer
 from engine.providers.gemini import open_gemini
 from engine.providers.template import Template, picture_mark
@@ -140,14 +140,20 @@ async def test_the_number_of_templates_is_bounded(monkeypatch: pytest.MonkeyPatc
         assert len(provider._templates) == 3
 
 
-@pytest.mark.parametrize("broken", ["session unused", "mark gone"])
+@pytest.mark.parametrize("broken", ["session unused", "mark gone", "connections of another make"])
 async def test_an_sdk_that_changed_is_used_the_plain_way_with_one_warning(
     far_side: Any, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if broken == "session unused":
         monkeypatch.setattr(sdk, "sends_on", lambda *_: False)
-    else:
+    elif broken == "mark gone":
         monkeypatch.setattr(gemini, "marked", lambda request: request)  # As if the SDK rewrote what it is given.
+    else:
+
+        def unknown(*_: Any) -> None:
+            raise AttributeError("'Connection' object has no attribute 'protocol'")
+
+        monkeypatch.setattr(lines._Line, "__init__", unknown)  # As if aiohttp called it something else.
     caplog.set_level(logging.WARNING)
     script = far_side.says(far_side.http(far_side.answer(far_side.picture_part())))
     async with far_side.serve(script) as server, open_gemini(api_key="k", base_url=server.url) as provider:
