@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,14 @@ from engine.store.picture import PIXELS_MAX, SIZE_BYTES_MAX, BadPicture, Picture
 LOOK = f"1 {ALGORITHM}"
 """Version of everything measured here; another one means looking again."""
 SIDE_PX = 256
+HANDFUL = 16
+HANDFUL_PIXELS = 1 << 20
+"""Decoded pictures held at a time: so many small ones, or one large one more than that."""
 FAULT_CHARS_MAX = 600
 SUFFIXES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, MemoryError)
+"""The kinds of exception that Pillow's decoders are known to let out for damaged input."""
 
 COLUMNS: dict[str, pl.DataType] = {
     "integrity": pl.List(pl.String()),
@@ -93,6 +100,29 @@ class Look(Struct):
 
 def look_at(root: Path, expected: Expected) -> Look:
     """Read, check, decode and measure one picture of a run directory. Never raises for what the file holds."""
+    return next(looks_at(root, [expected]))
+
+
+def looks_at(root: Path, pictures: Iterable[Expected]) -> Iterator[Look]:
+    """A look at each, in order. Never raises for what a file holds.
+
+    Small pictures are measured a handful at a time, each step for all of them: between two decodes every step would
+    begin with code and tables gone from the caches, which makes a JPEG a fifth dearer.
+    """
+    handful: list[tuple[Look, Image.Image | None]] = []
+    pixels = 0
+    for expected in pictures:
+        found, image = _opened(root, expected)
+        handful.append((found, image))
+        pixels += 0 if image is None else image.width * image.height
+        if len(handful) >= HANDFUL or pixels >= HANDFUL_PIXELS:
+            yield from _measured(handful)
+            handful, pixels = [], 0
+    yield from _measured(handful)
+
+
+def _opened(root: Path, expected: Expected) -> tuple[Look, Image.Image | None]:
+    """What the file says, and its picture decoded, if there is one."""
     found = Look(integrity=[])
     try:
         with plain_file(root, expected.path).open("rb") as file:
@@ -100,18 +130,15 @@ def look_at(root: Path, expected: Expected) -> Look:
             data = file.read(min(os.fstat(file.fileno()).st_size, SIZE_BYTES_MAX + 1))
     except FileNotFoundError:
         found.say("missing", "there is no such file")
-        return found
+        return found, None
     except OSError as error:
         found.say("missing", f"cannot be read: {error.strerror or error}")
-        return found
+        return found, None
     except StoreError as error:
         found.say("missing", str(error))
-        return found
+        return found, None
     _compare(found, data, expected)
-    picture = _structure(found, data, expected)
-    if picture is not None:
-        _decode(found, data)
-    return found
+    return found, None if _structure(found, data, expected) is None else _decode(found, data)
 
 
 def _compare(found: Look, data: bytes, expected: Expected) -> None:
@@ -156,30 +183,49 @@ def _structure(found: Look, data: bytes, expected: Expected) -> Picture | None:
     return picture
 
 
-def _decode(found: Look, data: bytes) -> None:
+def _decode(found: Look, data: bytes) -> Image.Image | None:
     try:
         # The structural check has bounded the announced pixels; Pillow's own bomb warning comes far above that.
         image = opened(data)
         if image.width * image.height > PIXELS_MAX:
             found.say("bomb", f"{image.width}x{image.height} pixels")
-            return
-        _measure(found, decoded(image, data, SIDE_PX))
+            return None
+        return decoded(image, data, SIDE_PX)
     except Image.DecompressionBombError as bomb:
         found.say("bomb", str(bomb))
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, MemoryError) as error:
-        # The kinds of exception that Pillow's decoders are known to let out for damaged input.
-        found.say("torn" if "truncated" in str(error) else "undecodable", f"decoding fails: {error}")
+    except _DAMAGE as error:
+        found.say(*_damage(error))
+    return None
 
 
-def _measure(found: Look, image: Image.Image) -> None:
-    luma = image.convert("L")
-    thumb = lanczos(luma, THUMB_PX)
-    factor = max(1, min(luma.size) // SIDE_PX)
-    reduced = luma.reduce(factor) if factor > 1 else luma
-    seen = tones(reduced.histogram())
-    found.luma_mean, found.luma_std, found.luma_p5, found.luma_p99 = seen.mean, seen.std, seen.p5, seen.p99
-    found.entropy_bits = seen.entropy_bits
-    found.sharpness = sharpness(np.asarray(reduced), seen.std)
-    found.chroma_std = chroma_std(image)
-    found.phash, *found.variants = variant_hashes(thumb, image.size)
-    found.thumb = thumb.tobytes()
+def _damage(error: Exception) -> tuple[str, str]:
+    return "torn" if "truncated" in str(error) else "undecodable", f"decoding fails: {error}"
+
+
+def _measured(handful: list[tuple[Look, Image.Image | None]]) -> list[Look]:
+    pictures = [(found, image) for found, image in handful if image is not None]
+    try:
+        _measure(pictures)
+    except _DAMAGE:
+        for found, image in pictures:  # one of them; alone it shows which
+            try:
+                _measure([(found, image)])
+            except _DAMAGE as error:
+                found.say(*_damage(error))
+    return [found for found, _ in handful]
+
+
+def _measure(pictures: list[tuple[Look, Image.Image]]) -> None:
+    lumas = [image.convert("L") for _, image in pictures]
+    thumbs = [lanczos(luma, THUMB_PX) for luma in lumas]
+    small = [luma.reduce(factor) if (factor := min(luma.size) // SIDE_PX) > 1 else luma for luma in lumas]
+    seen = [tones(luma.histogram()) for luma in small]
+    edges = [sharpness(np.asarray(luma), tone.std) for luma, tone in zip(small, seen, strict=True)]
+    colours = [chroma_std(image) for _, image in pictures]
+    hashes = [variant_hashes(thumb, image.size) for thumb, (_, image) in zip(thumbs, pictures, strict=True)]
+    for n, (found, _) in enumerate(pictures):
+        tone = seen[n]
+        found.luma_mean, found.luma_std, found.luma_p5, found.luma_p99 = tone.mean, tone.std, tone.p5, tone.p99
+        found.entropy_bits, found.sharpness, found.chroma_std = tone.entropy_bits, edges[n], colours[n]
+        found.phash, *found.variants = hashes[n]
+        found.thumb = thumbs[n].tobytes()

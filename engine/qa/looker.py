@@ -15,7 +15,7 @@ from typing import IO, Any
 import msgspec
 from msgspec import Struct
 
-from engine.qa.look import Expected, look_at
+from engine.qa.look import Expected, looks_at
 
 FRAME = struct.Struct("<I")
 
@@ -45,5 +45,5 @@ def main() -> None:
         while len(size := asked.read(FRAME.size)) == FRAME.size:
             portion = decode(asked.read(*FRAME.unpack(size)))
             root = Path(os.fsdecode(portion.root))
-            for expected in portion.pictures:
-                send(told, look_at(root, expected))
+            for look in looks_at(root, portion.pictures):
+                send(told, look)

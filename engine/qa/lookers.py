@@ -1,8 +1,8 @@
 """Looking at pictures in a process per core: what it takes beside decoding then runs on all cores as well.
 
 A process (`looker`) gets pictures a few at a time on stdin and answers with a look at each on
-stdout, in order, so that the picture it died of is known: the first that it did not answer. The others are looked at
-by the next process; a picture that two processes died of is a finding.
+stdout, in order. The picture it died of is among the first that it did not answer: these go to the next process one
+by one, and a picture that a process died of alone is a finding.
 """
 
 from __future__ import annotations
@@ -132,8 +132,7 @@ def looks_beside(
                             again.append([fatal])  # alone, so that it harms no other
                         else:
                             yield fatal[0], _fatal(worker.process.returncode)
-                    if worker.given:
-                        again.append(list(worker.given))
+                    again.extend([item] for item in worker.given)  # one by one: of a handful the first is blamed
         finally:
             for worker in workers:
                 end(worker.process)

@@ -15,25 +15,26 @@ import pytest
 from PIL import Image
 
 from engine.qa import beside, cache, lookers, scan
+from engine.qa import look as look_module
 from engine.qa.lanczos import reduced
-from engine.qa.look import FAULT_CHARS_MAX, Expected, Look, look_at
+from engine.qa.look import FAULT_CHARS_MAX, HANDFUL, Expected, Look, look_at, looks_at
 from engine.qa.lookers import looks_beside
 
 DEADLY = """
 import os, signal
 from pathlib import Path
-from engine.qa import looker
+from engine.qa import look, looker
 
-look_at = looker.look_at
+opened = look._opened
 
 def deadly(root, expected):
     died = Path(root, "died")
     if "always" in expected.path or ("once" in expected.path and not died.exists()):
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return look_at(root, expected)
+    return opened(root, expected)
 
-looker.look_at = deadly
+look._opened = deadly
 main = looker.main
 """
 
@@ -77,6 +78,34 @@ def test_a_picture_looks_the_same_beside_the_pass_as_in_it(tmp_path: Path, damag
     alone = {picture.path: look_at(tmp_path, picture) for picture in damaged}
     assert beside_looks(tmp_path, damaged) == alone
     assert len({flag for look in alone.values() for flag in look.integrity}) >= 6
+
+
+def test_pictures_looked_at_together_look_as_they_do_alone(
+    tmp_path: Path, damaged: list[Expected], draw: Callable[..., Image.Image], encode: Callable[..., bytes]
+) -> None:
+    for n in range(100, 100 + 2 * HANDFUL):
+        (tmp_path / f"{n}.jpg").write_bytes(encode(draw(n, (300, 300)), "JPEG"))
+    pictures = [*damaged, *(asked(tmp_path / f"{n}.jpg") for n in range(100, 100 + 2 * HANDFUL))]
+    alone = [look_at(tmp_path, picture) for picture in pictures]
+    for order in (1, -1):
+        assert list(looks_at(tmp_path, pictures[::order])) == alone[::order]
+
+
+def test_a_picture_that_cannot_be_measured_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Callable[..., Image.Image], encode: Callable[..., bytes]
+) -> None:
+    for n in range(5):
+        (tmp_path / f"{n}.jpg").write_bytes(encode(draw(n, (300 + n, 300)), "JPEG"))
+
+    def picky(image: Image.Image) -> float:
+        if image.width == 302:
+            raise ValueError("unknown colours")
+        return 1.0
+
+    monkeypatch.setattr(look_module, "chroma_std", picky)
+    looks = list(looks_at(tmp_path, [asked(tmp_path / f"{n}.jpg") for n in range(5)]))
+    assert [look.integrity for look in looks] == [[], [], ["undecodable"], [], []]
+    assert [look.phash is None for look in looks] == [False, False, True, False, False]
 
 
 def test_a_reduction_by_product_is_pillows_to_the_last_bit() -> None:
