@@ -109,7 +109,7 @@ def _facts(report: QAReport) -> Safe:
             f"{number(s['total_images'] - s['valid_images'])} with critical findings",
         ),
         ("Refused", number(asked["refused"]), f"{number(asked['failed'])} failed"),
-        ("Duplicates", number(report.duplicates.get("redundant_images", 0)), f"{number(s['duplicates_found'])} pairs"),
+        ("Duplicates", number(report.duplicates.get("redundant_images", 0)), _pairs(report)),
     ]
     for name, part in (("Captions", report.captions), ("Labels", report.labels), ("Comments", report.comments)):
         if part["asked"]:
@@ -118,6 +118,13 @@ def _facts(report: QAReport) -> Safe:
         facts.append(("Strangers", number(report.images["strangers"]), "files no record names"))
     facts.append(("Cost", f"${cost:,.2f}", in_words(report.statistics["money"]) or "as logged"))
     return tag("dl", *[tag("div", tag("dt", a), tag("dd", b, tag("small", c))) for a, b, c in facts], cls="facts")
+
+
+def _pairs(report: QAReport) -> str:
+    """The pairs that the original's rule counts, and beside them the edited copies, which it would not see."""
+    alike = number(report.summary["duplicates_found"])
+    edited = report.duplicates.get("by_kind", {}).get("edited", 0)
+    return f"{alike} pairs alike, {number(edited)} edited" if edited else f"{alike} pairs"
 
 
 def _actions(report: QAReport) -> Safe:

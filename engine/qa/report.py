@@ -119,7 +119,7 @@ def _duplicates(f: Findings) -> dict[str, Any]:
 
 def why_not_better(quality: str, validation_rate: float, duplicates: int, complete: bool) -> str:
     """What keeps the grade from being the next better one; empty for the best."""
-    rate, pairs = f"{validation_rate:.1f} % of images are valid", f"{duplicates:,} pairs are duplicates"
+    rate, pairs = f"{validation_rate:.1f} % of images are valid", f"{duplicates:,} pairs are alike"
     if quality == "Needs Improvement":
         return f"Acceptable needs 80 % valid images; {rate}."
     if quality == "Acceptable":
