@@ -1,6 +1,6 @@
 """Providers: who draws and writes. One protocol, three ways to fulfil it.
 
-`gemini` speaks to Gemini (the only module that imports google.genai, and only when it is used),
+`gemini` speaks to Gemini (with `sdk`, the only one that imports google.genai, and only when it is used),
 `scripted` plays from memory, `simulator` (next door) is a server that `gemini` can be pointed at.
 """
 
