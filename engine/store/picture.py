@@ -9,9 +9,10 @@ millisecond; QA decodes later.
 from __future__ import annotations
 
 import struct
-import zlib
 
 from msgspec import Struct
+
+from engine.store.crc import clear_registers, crc32
 
 SIZE_BYTES_MAX = 64 << 20
 PIXELS_MAX = 50_000_000
@@ -75,7 +76,7 @@ def _png(view: memoryview) -> Picture:
         end = at + 12 + length
         if end > size:
             raise BadPicture(f"PNG cut off after {size} bytes: the {_quoted(kind)} chunk at {at} ends at {end}")
-        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]:
+        if crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]:
             raise BadPicture(f"PNG damaged: the {_quoted(kind)} chunk at {at} has a wrong CRC")
         if at == 8:
             if kind != b"IHDR" or length != 13:
@@ -88,6 +89,7 @@ def _png(view: memoryview) -> Picture:
         elif kind == b"IEND":
             break
         at = end
+    clear_registers()
     if not has_pixels:
         raise BadPicture("PNG without pixel data")
     _only_padding_after(view, end, "IEND")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import LogDamaged
+from engine.store.crc import crc32
 from engine.store.fs import refused
 
 CHUNK_BYTES = 1 << 17
@@ -180,7 +180,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 def is_whole(line: bytes) -> bool:
     """`schemas.record.check_line` for a line without newline, at a third of its cost."""
-    return line[-_TAIL_BYTES:] == b',"crc":"%08x"}' % zlib.crc32(b"}", zlib.crc32(line[:-_TAIL_BYTES]))
+    return line[-_TAIL_BYTES:] == b',"crc":"%08x"}' % crc32(b"}", crc32(line[:-_TAIL_BYTES]))
 
 
 def sift(
@@ -198,7 +198,7 @@ def sift_portions(
     read: Iterable[Portion], kind: type[R], *, heads: bool = False, seen: Callable[[int, bytes], object] | None = None
 ) -> Generator[Sifted[R]]:
     """`sift`, of lines from anywhere. They are counted from 1."""
-    decode, crc32 = msgspec.json.Decoder(kind).decode, zlib.crc32
+    decode = msgspec.json.Decoder(kind).decode
     head_end, other_end = HEAD_ENDS
     lines = 0
     for portion in read:
