@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import anyio
-import anyio.lowlevel
 from msgspec import Struct
 
 from engine.core.asking import UNPAID, Ask, Feedback, Grant, PastCall, QuotaView
@@ -177,11 +176,6 @@ class Admission:
         line, now = self._line(ask.model), clock.now()
         answer = self._try(line, ask, now) if not line.tickets else None
         if isinstance(answer, Grant):
-            try:
-                await anyio.lowlevel.checkpoint()
-            except BaseException:
-                self.withdraw(answer)
-                raise
             return answer
         ticket = _Ticket()
         line.tickets.append(ticket)

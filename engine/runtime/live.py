@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from engine.core.ledger import Ledger
 from engine.core.retry import TURNED_AWAY_MAX
@@ -50,11 +51,11 @@ class Run:
 
     def records(self) -> AsyncIterator[Record]:
         """Settled records as they come, images and metadata alike. A slow reader slows the run."""
-        return self._receive
+        return _Records(self._receive)
 
     async def wait(self) -> Summary:
         """Let the run end without looking at its records."""
-        async for _ in self._receive:
+        async for _ in self.records():
             pass
         await self._finished.wait()
         self.raise_error()
@@ -123,7 +124,10 @@ class Run:
     async def deliver(self, record: Record) -> None:
         """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""
         try:
-            await self._send.send(record)
+            try:
+                self._send.send_nowait(record)  # a turn of the loop less than to send it
+            except anyio.WouldBlock:
+                await self._send.send(record)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
@@ -159,6 +163,24 @@ class Run:
         finally:
             self._finished.set()
             self._send.close()
+
+
+class _Records:
+    """What is received, without a turn of the loop for what is there already."""
+
+    def __init__(self, stream: MemoryObjectReceiveStream[Record]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return self
+
+    async def __anext__(self) -> Record:
+        try:
+            return self._stream.receive_nowait()
+        except anyio.WouldBlock:
+            return await anext(self._stream)
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
 
 def _told(error: BaseException | None) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import random
 import traceback
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import anyio
-import anyio.abc
+import anyio.lowlevel
 import msgspec
 
 from engine.core.asking import REJECTED, UNPAID
@@ -144,7 +145,10 @@ class StageRun:
         """Enough of the fresh work is gone to make more of it."""
         self._filled = False
         self._flying = 0
-        self._workers = 0
+        self._granted: deque[tuple[Work, Grant]] = deque()
+        """Calls that may be made, until a worker takes them."""
+        self._idle: list[anyio.Event] = []
+        """Wakes a worker, each; the one that worked last is last."""
         self.counts = {"ok": 0, "refused": 0, "failed": 0}
         self.attempts = 0
         self.rejected = 0
@@ -159,8 +163,7 @@ class StageRun:
         return self._kit.stage
 
     async def run(self) -> None:
-        send, receive = anyio.create_memory_object_stream[tuple[Work, Grant]](0)
-        with send, receive:
+        try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._fill)
                 while (work := await self._next()) is not None:
@@ -170,19 +173,18 @@ class StageRun:
                         ends = self._context.run_out if stop.reason in _OF_ONE_MODEL else self._context.stop
                         ends(stop.reason, stop)
                         break
-                    if self._workers <= self._flying and self._workers < self._context.workers_max:
-                        self._workers += 1
-                        group.start_soon(self._work, receive)
                     self._flying += 1
-                    try:
-                        await send.send((work, grant))
-                    except BaseException:
-                        self._flying -= 1
-                        self._context.admission.withdraw(grant)
-                        raise
+                    self._granted.append((work, grant))
+                    if self._idle:
+                        self._idle.pop().set()
+                    else:
+                        group.start_soon(self._work)
                 while self._flying:
                     await self._change()
                 group.cancel_scope.cancel()
+        finally:
+            for _, grant in self._granted:  # cancelled before a worker was awake
+                self._context.admission.withdraw(grant)
         self._context.emit(StageEnded(stage=self._kit.stage, counts=dict(self.counts)))
 
     def _rejection(self, start: Start, failure: Failure | None) -> Start:
@@ -227,8 +229,11 @@ class StageRun:
         self._tell()
 
     async def _next(self) -> Work | None:
-        """The next job that is due, or None when no more will come."""
+        """The next job that is due once a worker is free for it, or None when no more will come."""
         while not self._context.closed:
+            if self._flying >= self._context.workers_max:
+                await self._change()
+                continue
             now = clock.now()
             work = self._queue.pop(now)
             if work is not None:
@@ -250,8 +255,14 @@ class StageRun:
             self._changed = anyio.Event()
         await self._changed.wait()
 
-    async def _work(self, receive: anyio.abc.ObjectReceiveStream[tuple[Work, Grant]]) -> None:
-        async for work, grant in receive:
+    async def _work(self) -> None:
+        await anyio.lowlevel.checkpoint()  # begun when all was cancelled, it ends here and calls nobody
+        while True:
+            while not self._granted:
+                awake = anyio.Event()
+                self._idle.append(awake)
+                await awake.wait()
+            work, grant = self._granted.popleft()
             try:
                 if self._context.closed:
                     self._context.admission.withdraw(grant)  # stopped while it waited for a worker
@@ -272,6 +283,7 @@ class StageRun:
         settled = False
         try:
             await context.attempts.append(start)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # the wait for the disk was shielded: call nobody any more
             context.emit(AttemptStarted(stage=job.stage, image_id=job.image_id, attempt=work.attempt))
             began = clock.now()
             answer: dict[str, Any] = {}

@@ -13,6 +13,7 @@ import pytest
 import engine
 from engine import ProviderError, ScriptedProvider
 from engine.runtime.admission import FIRST_CALLS
+from engine.store.log import COMMIT_EVERY_S
 from schemas.outcome import ErrorKind, Usage
 
 
@@ -276,6 +277,26 @@ async def test_a_cancelled_run_cancels_its_calls_at_once(tmp_path: Path, runs: A
         await runs.run(tmp_path / "r", provider, images=5)
     assert anyio.current_time() - began < 10.0
     assert (await runs.run(tmp_path / "r", ScriptedProvider(), images=5)).images.ok == 5
+
+
+async def test_a_run_that_is_cancelled_begins_no_further_call(tmp_path: Path, runs: Any) -> None:
+    asked: list[Any] = []
+
+    class Cancelling(ScriptedProvider):
+        async def call(self, request: Any) -> Any:
+            asked.append(request)
+            await anyio.sleep(COMMIT_EVERY_S / 2)  # the others wait meanwhile for their first line to be written
+            scope.cancel()
+            return await super().call(request)
+
+    provider = Cancelling()
+    with anyio.CancelScope() as scope:
+        await runs.run(tmp_path / "r", provider, images=40, rate_limiting={"max_in_flight": 10})
+    assert scope.cancelled_caught
+    assert len(asked) == 1
+    again = ScriptedProvider()
+    assert (await runs.run(tmp_path / "r", again, images=40)).images.ok == 40
+    assert len(again.requests) >= 40
 
 
 async def test_a_faulty_observer_costs_nothing(tmp_path: Path, runs: Any) -> None:

@@ -135,17 +135,6 @@ async def test_a_cancelled_waiter_leaks_nothing_wherever_it_stood() -> None:
     assert view.reserved_usd == pytest.approx(0.0)
 
 
-async def test_a_call_that_is_cancelled_as_it_is_admitted_leaves_no_trace() -> None:
-    admission = made({"max_in_flight": 1})
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await admission.admit(ASK)
-    assert scope.cancelled_caught
-    view = admission.snapshot()
-    assert (view.models["m"].in_flight, view.models["m"].requests, view.reserved_usd) == (0, 0, 0.0)
-    admission.settle(await admission.admit(ASK), Feedback())
-
-
 async def test_cancelling_at_any_moment_never_loses_a_place() -> None:
     rng = random.Random(3)
     admission = made({"max_in_flight": 2, "requests_per_minute": 600})
