@@ -99,7 +99,7 @@ def main() -> None:
             with server(kind, WIRES[wire]) as far, tempfile.TemporaryDirectory(dir=options.dir) as folder:
                 subprocess.run(
                     ["chattr", "+T", folder], capture_output=True, check=False
-                )  # other file systems: no need
+                )
                 for n in range(options.runs):
                     for arm in arms if n % 2 == 0 else arms[::-1]:
                         if (arm[0] in "agh" and "gzip" in wire) or (arm[0] == "g" and kind != "png"):
