@@ -27,6 +27,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
+@lru_cache(maxsize=1024)
 def slug(category: str) -> str:
     """A label category as a JSON member name: "digital text" is asked for as "digital_text"."""
     return re.sub(r"\W+", "_", category.strip().lower()).strip("_") or "label"

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import aiohttp
 
 from engine.errors import ConfigError, ProviderError
+from engine.offload import threads
 from engine.providers import classify, sdk, wire
 from engine.providers.answer import read_answer
 from engine.providers.base import Response
@@ -43,6 +44,8 @@ from engine.providers.template import (
 from schemas.job import Request
 from schemas.outcome import ErrorKind
 
+READERS = 4
+"""Threads that read the pictures sent along."""
 TEMPLATES_MAX = 256
 TOKEN_FRESH_S = 60.0
 """A Vertex template is built anew after so long. google-auth renews tokens 3:45 minutes before they end,
@@ -133,6 +136,7 @@ class GeminiProvider:
         connector = session.connector
         assert isinstance(connector, wire.Connector), "sessions are made by wire.open_session"
         self._lines = Lines(connector)
+        self._offload = threads(READERS)
         self._building = asyncio.Lock()
         self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
         self.transport: Transport = transport
@@ -156,7 +160,7 @@ class GeminiProvider:
 
         Raises ProviderError, and StoreError before anything was sent where a picture cannot be read.
         """
-        pictures = await read_references(request)
+        pictures = await read_references(request, self._offload)
         reply = await self._send(request, pictures)
         if isinstance(reply, ProviderError):
             raise reply
@@ -305,7 +309,7 @@ class GeminiProvider:
 
     async def count_tokens(self, request: Request) -> int:
         """Input tokens of a request as the far side counts them; free. Raises ProviderError."""
-        contents, _ = sdk.generation_of(request, await read_references(request))
+        contents, _ = sdk.generation_of(request, await read_references(request, self._offload))
         counted = await self._ask(self._client.aio.models.count_tokens(model=request.model, contents=contents))
         return int(counted.total_tokens or 0)
 

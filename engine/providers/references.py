@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
 from hashlib import sha256
 
 from engine.errors import ProviderError, StoreError
+from engine.offload import Offload
 from engine.providers.classify import tidy
 from schemas.job import Request
 from schemas.outcome import ErrorKind
@@ -18,14 +18,14 @@ _OF_THE_PICTURE = frozenset(
 )
 
 
-async def read_references(request: Request) -> list[bytes]:
+async def read_references(request: Request, offload: Offload) -> list[bytes]:
     """The request's pictures, read off the loop and checked: a job's id speaks of these bytes and no others.
 
     Raises ProviderError for a picture that is gone or another one, StoreError where this machine cannot read.
     """
     if not request.references:
         return []
-    return await asyncio.to_thread(lambda: [_read_reference(r.path, r.sha256) for r in request.references])
+    return await offload(lambda: [_read_reference(r.path, r.sha256) for r in request.references])
 
 
 def _read_reference(path: str, digest: str) -> bytes:

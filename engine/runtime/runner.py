@@ -283,7 +283,6 @@ class StageRun:
         settled = False
         try:
             await context.attempts.append(start)
-            await anyio.lowlevel.checkpoint_if_cancelled()  # the wait for the disk was shielded: call nobody any more
             context.emit(AttemptStarted(stage=job.stage, image_id=job.image_id, attempt=work.attempt))
             began = clock.now()
             answer: dict[str, Any] = {}

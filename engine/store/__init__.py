@@ -1,12 +1,12 @@
 """The run directory: logs, pictures, lock, recovery. Everything that must survive goes through here."""
 
+from engine.offload import Offload, inline, threads
 from engine.store.assets import PICTURE_THREADS, quarantine, save_picture, write_picture
 from engine.store.atomic import write_atomic
 from engine.store.fs import DISK, Durability, Fs
 from engine.store.layout import RunDir, check_image_id, create_run, load_manifest
 from engine.store.lock import RunLock, is_live
 from engine.store.log import LogWriter, open_writer
-from engine.store.offload import Offload, inline, threads
 from engine.store.orphans import Adoption, adopt_orphans
 from engine.store.picture import BadPicture, Picture, check_picture
 from engine.store.preflight import check_handles, check_space, check_writable, free_bytes

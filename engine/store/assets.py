@@ -13,9 +13,9 @@ import re
 import stat
 from pathlib import Path
 
+from engine.offload import Offload
 from engine.store.fs import DISK, Buffer, Durability, Fs, refused, write_new
 from engine.store.layout import RunDir
-from engine.store.offload import Offload
 from engine.store.picture import Picture, check_picture
 from engine.store.recovery import make_quarantine, stamp
 from schemas.outcome import Asset

@@ -18,11 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 from msgspec import Struct
 
 from engine.errors import StoreError
+from engine.offload import Offload, threads
 from engine.store.fs import DISK, Durability, Fs, refused, write_all
-from engine.store.offload import Offload, threads
 from engine.store.recovery import Damage, Recovery, recover
 from engine.store.scan import follow, read_lines, read_records, scan_settled
 from schemas.record import body_of, encode_body, seal
@@ -113,7 +114,8 @@ class LogWriter:
         """Write one record; returns when it is as durable as this log promises.
 
         Raises StoreError if the disk refused; the record is then not in the log. If the caller is
-        cancelled while it waits, the record is written all the same: what was paid for is not dropped.
+        cancelled while it waits, it is told so, and the record is written all the same: what was paid for is not
+        dropped.
         """
         if self._closed:
             raise RuntimeError(f"{self.path}: append to a closed log")
@@ -128,6 +130,7 @@ class LogWriter:
         batch.size_bytes += len(line)
         if leads:
             await self._lead(batch)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # to lead was shielded; those who follow are told at once
         else:
             await batch.done.wait()
         self._raise_if(batch.error)

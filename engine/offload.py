@@ -1,6 +1,6 @@
 """Where blocking work runs: a bounded set of threads, or right here.
 
-The store never decides this. A run hands in `threads(n)`; tests on a virtual clock hand in `inline`,
+Who has such work does not decide this. A run hands in `threads(n)`; tests on a virtual clock hand in `inline`,
 because a thread would let real time into a world that has none.
 """
 
@@ -81,7 +81,7 @@ class _Pool:
         counter = self._counter
         if self._threads < min(counter.open + 1, self._count):
             try:
-                threading.Thread(target=counter.serve, name="groundswell writer", daemon=True).start()
+                threading.Thread(target=counter.serve, name="groundswell disk", daemon=True).start()
                 self._threads += 1
             except RuntimeError:  # the system gives no more threads: those that are there do it
                 if not self._threads:
