@@ -109,10 +109,12 @@ def summary(report: QAReport, directory: Path) -> str:
     """The report for a terminal: verdict, numbers, findings, what to do next."""
     from engine.qa.model import FLAGS
     from engine.qa.money import in_words
+    from engine.qa.score import verdict
 
     s, images = report.summary, report.images
     lines = [
-        f"Quality: {s['dataset_quality']}   score {report.score:.0f} of 100   critical findings: {report.critical:,}",
+        f"{verdict(report.score, report.critical).word}   score {report.score:.0f} of 100   "
+        f"critical findings: {report.critical:,}   grade by the original's rule: {s['dataset_quality']}",
         "",
         f"  images      {s['valid_images']:,} of {s['total_images']:,} valid ({s['validation_rate']:.1f} %); "
         f"asked {images['asked']['asked']:,}, refused {images['asked']['refused']:,}, "

@@ -29,11 +29,10 @@ def percent(share: float | None, digits: int | None = None) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def ring(score: float, label: str, *, sound: bool = True) -> Safe:
-    """The score as a ring with the number inside; not green while something critical is open (`sound` false)."""
+def ring(score: float, label: str, level: str) -> Safe:
+    """The score as a ring with the number inside, in the colour of its level: good, fair or poor."""
     radius = 52.0
     around = 2 * math.pi * radius
-    level = "good" if score >= 90 and sound else "fair" if score >= 70 else "poor"
     return tag(
         "svg",
         tag("circle", cx=60, cy=60, r=radius, cls="ring-track"),

@@ -35,7 +35,7 @@ def labels_section(report: QAReport) -> Safe | None:
         if others > 0:
             rows.append((f"{c['distinct'] - len(shown):,} others", float(others), percent(others / c["n"])))
         values = "1 value" if c["distinct"] == 1 else f"{c['distinct']:,} values"
-        even = f"balance {c['balance']:.2f}" if c["balance"] is not None else values
+        even = f"balance {abs(c['balance']):.2f}" if c["balance"] is not None else values
         note = f"{number(c['n'])} labels · {even} · {c['effective_classes']:g} effective classes"
         few = tag("p", wanted[name]["sentence"], cls="say") if name in wanted else None
         cards.append(tag("div", tag("h3", name), tag("p", note, cls="small quiet"), bars(rows), few, cls="card"))

@@ -21,7 +21,7 @@ from engine.qa.decisions import read_decisions
 from engine.qa.duplicates import find_duplicates
 from engine.qa.judge import Thresholds, add_flag, flag_pictures
 from engine.qa.model import Options, Progress, QAReport
-from engine.qa.page import render
+from engine.qa.page import remove_pages, write_pages
 from engine.qa.report import Findings, assemble
 from engine.qa.scan import scan_pictures, strangers
 from engine.qa.statistics import all_statistics
@@ -133,12 +133,16 @@ def _pass(
     _write_tables(findings)
     report = assemble(findings, started)
     write_atomic(run.qa / "report.json", report.json(), durability="batch")
-    page = run.qa / "report.html"
     if options.html if options.html is not None else config.validation.generate_qa_report:
         tell(Progress("writing the report", 0, 0))
-        write_atomic(page, render(report, findings, seed=options.seed), durability="batch")
+        write_pages(
+            report,
+            findings,
+            seed=options.seed,
+            tick=lambda done, total: tell(Progress("drawing clusters of duplicates", done, total)),
+        )
     else:
-        page.unlink(missing_ok=True)  # an old page beside a new report would mislead
+        remove_pages(run.qa)  # an old page beside a new report would mislead
     return report
 
 

@@ -9,10 +9,36 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from engine.qa.model import Component
 
 FLOOR = 0.01
 """A component of nothing counts as this, so that the others still show."""
+READY, NEARLY_READY = 90, 70
+
+
+class Verdict(Struct, frozen=True):
+    """A score in words."""
+
+    word: str
+    meaning: str
+    level: str
+    """good, fair or poor."""
+
+
+def verdict(score: float, critical: int) -> Verdict:
+    """What a score says of a set; none is ready while critical findings are open."""
+    if score >= READY and not critical:
+        return Verdict("Ready", "Files are whole, hardly anything is there twice, texts are there.", "good")
+    if score >= NEARLY_READY:
+        return Verdict("Nearly ready", "Usable after the steps below.", "fair")
+    return Verdict("Not ready yet", "The steps below say what to do.", "poor")
+
+
+def most_costly(components: Sequence[Component]) -> Component | None:
+    """The part that lowers the score most."""
+    return min(components, key=lambda c: c.weight * math.log(max(FLOOR, c.value)), default=None)
 
 
 def overall(components: Sequence[Component]) -> float:

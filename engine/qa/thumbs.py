@@ -16,6 +16,8 @@ from engine.store.inside import plain_file
 
 BUDGET_BYTES = 960_000
 """Of all pictures together; base64 adds a third, and the page stays under 1.5 MB."""
+BUDGET_BYTES_MIN = 700_000
+"""Of these, however much the small ones of duplicates take."""
 
 
 def _small(root: Path, name: str, side_px: int) -> bytes | None:
@@ -44,11 +46,11 @@ def _small(root: Path, name: str, side_px: int) -> bytes | None:
 class Album:
     """Pictures of one page: drawn in parallel beforehand, handed out while the budget lasts."""
 
-    def __init__(self, root: Path, *, threads: int = 2) -> None:
+    def __init__(self, root: Path, *, spent_bytes: int = 0, threads: int = 2) -> None:
         self._root = root
         self._threads = threads
         self._drawn: dict[tuple[str, int], bytes | None] = {}
-        self._left = BUDGET_BYTES
+        self._left = max(BUDGET_BYTES_MIN, BUDGET_BYTES - spent_bytes)
 
     def draw(self, paths: Iterable[str], side_px: int) -> None:
         """Prepare these pictures."""

@@ -1,0 +1,88 @@
+"""Which clusters of duplicates the report shows large, which small, and how their members were recognised."""
+
+from __future__ import annotations
+
+import polars as pl
+from msgspec import Struct
+
+from engine.qa.report import Findings
+
+LARGE_MAX, MEMBERS_MAX = 16, 5
+LARGEST_SHOWN, PER_KIND_MAX = 5, 4
+PAGE_CLUSTERS_MAX = 5_000
+"""Small ones on one page, some 5 MB; further ones are on pages of their own."""
+FIRST_PAGE = "report.html"
+
+
+class Shown(Struct, frozen=True):
+    """Clusters as they are shown. A row is an image: cluster, size, image_id, keep, path, sha256, and how it was
+    recognised: kind, edit, similarity_percent."""
+
+    large: pl.DataFrame
+    """Some clusters, with as many members as are shown large."""
+    pages: list[pl.DataFrame]
+    """All others, two members of each: those on the report itself, then those of each further page."""
+
+    @property
+    def small(self) -> int:
+        """How many clusters the small ones are."""
+        return sum(page.height // 2 for page in self.pages)
+
+
+def page_name(number: int) -> str:
+    """The file of a page, counted from 0."""
+    return f"clusters-{number + 1}.html" if number else FIRST_PAGE
+
+
+def choose(f: Findings) -> Shown:
+    """All clusters, members in order: the kept one first, then the first copies."""
+    if f.duplicates is None or not f.duplicates.clusters.height:
+        return Shown(large=pl.DataFrame(schema={"cluster": pl.UInt32(), "path": pl.String()}), pages=[])
+    clusters, pairs = f.duplicates.clusters, f.duplicates.pairs
+    place = pl.int_range(pl.len()).over("cluster")
+    is_large = pl.col("cluster").is_in(_chosen(clusters, pairs))
+    some = clusters.with_columns(size=pl.len().over("cluster")).filter(
+        place < pl.when(is_large).then(MEMBERS_MAX).otherwise(2)
+    )
+    whole = pl.when(pl.col("integrity").list.len() == 0).then("sha256").alias("sha256")
+    files = f.pictures.lazy().select("image_id", "path", whole)
+    members = some.join(
+        files.join(some.lazy(), on="image_id", how="semi").collect(engine="streaming"),
+        on="image_id",
+        maintain_order="left",
+    )
+    told = members.join(_recognised(members, pairs), on="image_id", how="left", maintain_order="left")
+    small = told.filter(~is_large)
+    return Shown(large=told.filter(is_large), pages=list(small.iter_slices(2 * PAGE_CLUSTERS_MAX)))
+
+
+def _chosen(clusters: pl.DataFrame, pairs: pl.DataFrame) -> list[int]:
+    """The largest clusters, then some of each kind of pair: edited copies tell more than the hundredth same file."""
+    kinds = (
+        clusters.join(pairs.select(image_id="image_b", kind="kind", edit="edit"), on="image_id", maintain_order="left")
+        .group_by("cluster", maintain_order=True)
+        .agg(pl.col("kind").first(), pl.col("edit").first())
+    )
+    some = kinds.group_by("kind", "edit", maintain_order=True).head(PER_KIND_MAX)["cluster"].to_list()
+    return list(dict.fromkeys([*range(1, LARGEST_SHOWN + 1), *some]))[:LARGE_MAX]
+
+
+def _recognised(members: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """How each copy was recognised: its pair with the kept one, or its nearest."""
+    copies = members.filter(~pl.col("keep")).select("image_id", "cluster")
+    kept = members.filter("keep").select("cluster", kept="image_id")
+    how = ("kind", "edit", "distance", "similarity_percent")
+    both = pl.concat(
+        [
+            pairs.join(copies.select("image_id"), left_on=mine, right_on="image_id", how="semi").select(
+                pl.col(mine).alias("image_id"), pl.col(other).alias("other"), *how
+            )
+            for mine, other in (("image_a", "image_b"), ("image_b", "image_a"))
+        ]
+    )
+    return (
+        both.join(copies.join(kept, on="cluster"), on="image_id")
+        .sort(pl.col("other") != pl.col("kept"), "distance", "other")
+        .unique("image_id", keep="first")
+        .select("image_id", "kind", "edit", "similarity_percent")
+    )
