@@ -2,6 +2,7 @@
 
     python benchmarks/records.py /tmp/records --count 1000000
     python benchmarks/records.py /tmp/pictures --count 100000 --side-px 192
+    python benchmarks/records.py /tmp/seen --count 1000000 --seen   # as if all pictures had been looked at already
 
 Captions and comments are drawn from the words of a vocabulary of a few thousand, so that hardly one repeats another;
 real answers repeat more, and are less work.
@@ -24,6 +25,10 @@ from PIL import Image
 
 from engine import sources
 from engine.core.plan import build_plan, prompt_at
+from engine.qa import cache
+from engine.qa.hashes import THUMB_PX, variant_hashes
+from engine.qa.look import Look
+from engine.qa.measures import chroma_std
 from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 from schemas.outcome import Asset, Failure, Usage
@@ -100,15 +105,19 @@ def _config(count: int) -> RunConfig:
     return RunConfig.model_validate({**plain, "generation": {**plain["generation"], "num_images": count}})
 
 
-def picture(index: int, side_px: int) -> bytes:
-    """Colours that run into each other, as JPEG: like no other picture, or like one of `CROWDS`."""
+def scene(index: int, side_px: int) -> Image.Image:
+    """Colours that run into each other: like no other picture, or like one of `CROWDS`."""
     alike = index % CROWD_EVERY == 0
-    scene = index // CROWD_EVERY % CROWDS if alike else index + CROWDS
-    few = np.random.default_rng(scene).integers(0, 256, (12, 12, 3), np.uint8)
+    number = index // CROWD_EVERY % CROWDS if alike else index + CROWDS
+    few = np.random.default_rng(number).integers(0, 256, (12, 12, 3), np.uint8)
     left, top = (index % 41 / 100, index % 37 / 100) if alike else (0, 0)
-    image = Image.fromarray(few).resize((side_px, side_px), Image.Resampling.BICUBIC, (left, top, 12, 12))
+    return Image.fromarray(few).resize((side_px, side_px), Image.Resampling.BICUBIC, (left, top, 12, 12))
+
+
+def picture(index: int, side_px: int) -> bytes:
+    """A scene as JPEG."""
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=80 + index % 15)
+    scene(index, side_px).save(out, "JPEG", quality=80 + index % 15)
     return out.getvalue()
 
 
@@ -124,11 +133,42 @@ def _drawn(folder: Path, asset: Asset, index: int, side_px: int) -> Asset:
     )  # fmt: skip
 
 
-def _part(folder: str, count: int, side_px: int, first: int, last: int) -> None:
+class _Looks:
+    """What a pass would keep of pictures that it had looked at, as parts of its cache."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._rows: list[tuple[dict[str, object], Look]] = []
+
+    def add(self, asset: Asset, index: int) -> None:
+        """The file is not there and was not there then, so nothing has changed and the look holds."""
+        key: dict[str, object] = {"path": asset.path, "sha256": asset.sha256, "file_bytes": -1, "file_mtime_ns": -1}
+        image = scene(index, THUMB_PX)
+        thumb = np.asarray(image.convert("L"))
+        plain, *variants = variant_hashes(thumb, (asset.width or 1, asset.height or 1))
+        look = Look(
+            integrity=[], mime_found=asset.mime_type, width_found=asset.width, height_found=asset.height,
+            luma_mean=float(thumb.mean()), luma_std=float(thumb.std()), luma_p5=float(np.quantile(thumb, 0.05)),
+            luma_p99=float(np.quantile(thumb, 0.99)), entropy_bits=7.0, sharpness=2.0, chroma_std=chroma_std(image),
+            phash=plain, variants=variants, thumb=thumb.tobytes(),
+        )  # fmt: skip
+        self._rows.append((key, look))
+        if len(self._rows) >= cache.PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            cache.keep(self._folder, self._rows)
+        self._rows = []
+
+
+def _part(folder: str, count: int, side_px: int, seen: bool, first: int, last: int) -> None:
     config = _config(count)
     plan = build_plan(config, sources.load(config, Path()), "20260121")
     rng, words = random.Random(first), _vocabulary()
     log = Path(folder) / "log"
+    looks = _Looks(Path(folder) / f"looks.{first}") if seen else None
     with (log / f"images.{first}").open("wb") as images, (log / f"metadata.{first}").open("wb") as metadata:
         for index in range(first, last):
             q = prompt_at(plan, index)
@@ -137,12 +177,16 @@ def _part(folder: str, count: int, side_px: int, first: int, last: int) -> None:
                 asset = _drawn(Path(folder), record.asset, index, side_px)
                 record = msgspec.structs.replace(record, asset=asset)
             images.write(encode_line(record))
+            if looks is not None and record.asset is not None:
+                looks.add(record.asset, index)
             if record.status == "ok":
                 metadata.write(encode_line(_answer(index, q, rng, words)))
+    if looks is not None:
+        looks.flush()
 
 
-def write_run(folder: Path, count: int, *, side_px: int = 0, processes: int = 2) -> None:
-    """run.json and both logs, and pictures of this size unless it is 0."""
+def write_run(folder: Path, count: int, *, side_px: int = 0, seen: bool = False, processes: int = 2) -> None:
+    """run.json and both logs, and pictures of this size unless it is 0; `seen`: in looks/ what a pass saw of each."""
     (folder / "log").mkdir(parents=True, exist_ok=True)
     manifest = RunManifest(
         run_id="records", created_at=WHEN, run_date="20260121", versions={}, fingerprints={},
@@ -151,7 +195,12 @@ def write_run(folder: Path, count: int, *, side_px: int = 0, processes: int = 2)
     (folder / "run.json").write_bytes(msgspec.json.encode(manifest))
     edges = [1 + count * i // processes for i in range(processes + 1)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.starmap(_part, [(str(folder), count, side_px, a, b) for a, b in pairwise(edges)])
+        pool.starmap(_part, [(str(folder), count, side_px, seen, a, b) for a, b in pairwise(edges)])
+    if seen:
+        parts = [part for first in edges[:-1] for part in sorted((folder / f"looks.{first}").iterdir())]
+        (folder / "looks").mkdir()
+        for number, part in enumerate(parts, start=1):
+            part.rename(folder / "looks" / f"part-{number:06d}.parquet")
     for name in ("images", "metadata"):
         with (folder / "log" / f"{name}.jsonl").open("wb") as whole:
             for first in edges[:-1]:
@@ -167,8 +216,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--side-px", type=int, default=0)
+    parser.add_argument("--seen", action="store_true")
     args = parser.parse_args()
-    write_run(args.folder, args.count, side_px=args.side_px)
+    write_run(args.folder, args.count, side_px=args.side_px, seen=args.seen)
     print(f"{args.count} records in {args.folder}")
 
 

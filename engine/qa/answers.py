@@ -108,22 +108,18 @@ def _unknown(categories: Sequence[str]) -> pl.Expr:
     return pl.any_horizontal(outside) if outside else pl.lit(False)
 
 
-def flagged_answers(metadata: Path) -> pl.DataFrame:
+def flagged_answers(metadata: Path) -> pl.LazyFrame:
     """image_id, index and `flags` of each answer in force, with what it speaks for and whether it has it; no texts."""
     none = pl.lit([], pl.List(pl.String))
     flags = [pl.when(f"for_{task}").then(f"{task}_flags").otherwise(none) for task in TASKS]
-    return (
-        pl.scan_parquet(metadata)
-        .select(
-            "image_id",
-            "index",
-            "line",
-            "status",
-            "newest_attempt",
-            "redone",
-            *[f"for_{task}" for task in TASKS],
-            *[(pl.col(f"for_{task}") & pl.col(f"has_{task}")).alias(f"has_{task}") for task in TASKS],
-            flags=pl.concat_list(flags).list.unique(maintain_order=True),  # caption and comments share `language`
-        )
-        .collect()
+    return pl.scan_parquet(metadata).select(
+        "image_id",
+        "index",
+        "line",
+        "status",
+        "newest_attempt",
+        "redone",
+        *[f"for_{task}" for task in TASKS],
+        *[(pl.col(f"for_{task}") & pl.col(f"has_{task}")).alias(f"has_{task}") for task in TASKS],
+        flags=pl.concat_list(flags).list.unique(maintain_order=True),  # caption and comments share `language`
     )

@@ -1,13 +1,11 @@
 """What was seen of each picture, kept in `qa/looks/part-*.parquet`, so that it is looked at once.
 
 A part has a bounded number of rows and is never changed, so memory stays flat however many there are: keys are numbers,
-what is wide is read a part at a time. A row is found again by its place, counted over all parts in their order.
+all else is read a part at a time. A row is found again by its place, counted over all parts in their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -16,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.qa.look import COLUMNS, LOOK, Look
+from engine.qa.slices import Slices, slices_of
 
 PART_ROWS = 2_000
 PARTS_SPARE = 64
@@ -32,9 +31,11 @@ _SCHEMA: dict[str, pl.DataType] = {
     "file_mtime_ns": pl.Int64(),
     **COLUMNS,
 }
-_LIGHT = [name for name in COLUMNS if name not in HEAVY]
+LIGHT = [name for name in COLUMNS if name not in HEAVY]
 _NUMBER = pl.struct(KEY).hash(0)
 """The key as 64 bits: that two of a million pictures share it happens once in ten million passes."""
+NOWHERE = np.uint32(2**32 - 1)
+"""The place of a picture that was not looked at."""
 
 
 def clear(folder: Path) -> None:
@@ -79,52 +80,63 @@ def parts_of(folder: Path) -> list[Path]:
     return good
 
 
-def _rows(parts: list[Path]) -> pl.LazyFrame:
-    return pl.scan_parquet(parts) if parts else pl.LazyFrame(schema=_SCHEMA)
+def looks(folder: Path) -> Slices:
+    """All that is kept."""
+    return slices_of(parts_of(folder))
 
 
-def places(parts: list[Path], records: pl.DataFrame) -> pl.Series:
-    """Where the newest look at each of these is, null where there is none. `records` has the columns `KEY`."""
-    newest = (
-        _rows(parts)
-        .with_row_index("place")
-        .filter(pl.col("look") == LOOK)
-        .select("place", number=_NUMBER)
-        .collect(engine="streaming")
-        .group_by("number")
-        .agg(pl.col("place").max())
-    )
-    return records.select(number=_NUMBER).join(newest, on="number", how="left", maintain_order="left")["place"]
+def numbers(rows: pl.DataFrame) -> NDArray[np.uint64]:
+    """What these rows, which have the columns `KEY`, are found by."""
+    return rows.select(number=_NUMBER)["number"].to_numpy()
 
 
-def light(parts: list[Path], where: pl.Series) -> pl.DataFrame:
-    """What was found at these places, without the `HEAVY` columns; nulls where the place is null."""
-    return _rows(parts).select(_LIGHT).collect(engine="streaming").select(pl.all().gather(where))
+def places(kept: Slices, wanted: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Where the newest look at each of these is, by their `numbers`; `NOWHERE` where there is none."""
+    found: list[NDArray[np.uint64]] = []
+    where: list[NDArray[np.uint32]] = []
+    for edge, rows in kept.frames("look", *KEY):
+        valid = (rows["look"] == LOOK).to_numpy()
+        found.append(numbers(rows)[valid])
+        where.append((np.flatnonzero(valid) + edge).astype(np.uint32))
+    if not found:
+        return np.full(len(wanted), NOWHERE)
+    known, place = np.concatenate(found), np.concatenate(where)
+    order = np.argsort(known, kind="stable")  # the newest of equal ones comes last
+    known, place = known[order], place[order]
+    if not len(known):
+        return np.full(len(wanted), NOWHERE)
+    last = np.searchsorted(known, wanted, side="right") - 1
+    return np.where((last >= 0) & (known[last] == wanted), place[last], NOWHERE)
 
 
-def heavy(parts: list[Path], where: NDArray[np.uint32], column: str) -> Iterator[tuple[NDArray[np.intp], pl.Series]]:
-    """A `HEAVY` column at these places, a part at a time: which of them, and their values."""
-    order = np.argsort(where, kind="stable")
-    heights = [pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts]
-    edges = [0, *accumulate(heights)]
-    cuts = np.searchsorted(where[order], edges)
-    for part, edge, first, last in zip(parts, edges, cuts[:-1], cuts[1:], strict=False):
-        if last > first:
-            which = order[first:last]
-            yield which, pl.read_parquet(part, columns=[column])[column].gather(where[which] - np.uint32(edge))
+def light(kept: Slices, where: NDArray[np.uint32], *columns: str) -> pl.DataFrame:
+    """What was found at these places, without the `HEAVY` columns, or these columns of it; nulls for `NOWHERE`."""
+    names = [*columns] or LIGHT
+    some = np.flatnonzero(where != NOWHERE)
+    which: list[NDArray[np.intp]] = [np.flatnonzero(where == NOWHERE)]
+    found = [pl.DataFrame(schema={name: COLUMNS[name] for name in names}).clear(len(which[0]))]
+    for these, frame in kept.at(where[some], *names):
+        which.append(some[these])
+        found.append(frame)
+    return pl.concat(found).select(pl.all().gather(np.argsort(np.concatenate(which))))
 
 
-def tidy(folder: Path, records: pl.DataFrame) -> None:
-    """Write the parts anew once most of what they hold is of no use for these records, or many of them are short."""
-    parts = parts_of(folder)
-    rows = int(_rows(parts).select(pl.len()).collect().item())
-    if rows <= 2 * records.height + PART_ROWS and len(parts) <= 2 * (rows // PART_ROWS) + PARTS_SPARE:
+def tidy(folder: Path, used: NDArray[np.uint64]) -> None:
+    """Write the parts anew once most of what they hold is of no use, or many of them are short.
+
+    Of use are the looks with these `numbers`.
+    """
+    kept = looks(folder)
+    parts, rows = kept.parts, kept.height
+    if rows <= 2 * len(used) + PART_ROWS and len(parts) <= 2 * (rows // PART_ROWS) + PARTS_SPARE:
         return
-    used = records.select(number=_NUMBER)
+    used = np.sort(used)
     waiting: list[pl.DataFrame] = []
     for part in parts:
-        some = pl.read_parquet(part).filter(pl.col("look") == LOOK).with_columns(number=_NUMBER)
-        waiting.append(some.join(used, on="number", how="semi", maintain_order="left").drop("number"))
+        some = pl.read_parquet(part).filter(pl.col("look") == LOOK)
+        number = numbers(some)
+        known = np.searchsorted(used, number, "left") != np.searchsorted(used, number, "right")
+        waiting.append(some.filter(pl.Series(known, dtype=pl.Boolean)))
         if sum(frame.height for frame in waiting) >= PART_ROWS:
             _put(folder, pl.concat(waiting))
             waiting = []

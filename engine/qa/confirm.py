@@ -1,23 +1,36 @@
 """Do two thumbnails show the same picture? Correlation after the best small affine alignment.
 
 Hashes propose, this decides: 32 x 32 luma, one turned into the frame of the other by Gauss-Newton steps on six
-parameters (shift, scale, shear, rotation), then the normalised correlation over what both show. All
-candidates go together through numpy, so that a hundred thousand take seconds.
+parameters (shift, scale, shear, rotation), then the normalised correlation over what both show. Candidates
+go together through numpy, some thousands at a time, so that a hundred thousand take seconds; thumbnails wait in a file.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.qa.candidates import Candidates
 from engine.qa.hashes import CROPS, ROTATIONS, THUMB_PX, VARIANTS
 
 F32 = NDArray[np.float32]
+CONFIRM = 0.70
+"""Least correlation of aligned thumbnails."""
+CONFIRM_EDGES = 0.67
+"""Least correlation of their edges. A copy in other hues has the edges of its original; another scene in the same light
+has not: of planted copies the least is 0.70, of drawn scenes that are no copies the most 0.65."""
+SURE = 0.97
+"""Thumbnails so alike need no second look."""
+AT_ONCE = 4_096
+"""Pairs whose thumbnails are held."""
+_THUMB_BYTES = THUMB_PX**2
 STEPS = 12
 BATCH = 512
-SURE = 0.97
 HOPELESS = 0.45
 """Correlation under which four steps have not helped enough to go on."""
 OVERLAP_MIN = 0.6
@@ -156,3 +169,64 @@ def _composed(m: NDArray[Any], s: NDArray[Any]) -> NDArray[Any]:
         ],
         axis=1,
     )
+
+
+class Thumbs:
+    """Thumbnails in a file, so that only those that are being compared are held."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def put(self, at: int, thumb: bytes) -> None:
+        self._file.seek(at * _THUMB_BYTES)
+        self._file.write(thumb)
+
+    def get(self, which: Iterable[int], count: int) -> NDArray[np.uint8]:
+        """These, as rows of 1024."""
+        out = np.empty((count, _THUMB_BYTES), np.uint8)
+        for row, at in zip(out, which, strict=True):
+            self._file.seek(at * _THUMB_BYTES)
+            self._file.readinto(row)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        return out
+
+
+@contextmanager
+def thumbs_in(path: Path) -> Generator[Thumbs]:
+    """A new file of thumbnails, gone in the end."""
+    with path.open("w+b", buffering=0) as file:
+        yield Thumbs(file)
+    path.unlink()
+
+
+def confirmed(
+    candidates: Candidates, thumbs: Thumbs, outlines: Thumbs, place: NDArray[np.uint32]
+) -> tuple[NDArray[np.bool_], F32]:
+    """Which pairs show the same picture, and the correlation of each. `place` is where a row's thumbnail is."""
+    starts = np.stack([start_for(v) for v in range(len(VARIANTS))])
+    same = np.empty(candidates.count, np.bool_)
+    agreed = np.empty(candidates.count, np.float32)
+    drawn = np.zeros(int(place.max(initial=0)) + 1, np.bool_)
+
+    def outlined(which: NDArray[np.integer]) -> NDArray[np.uint8]:
+        fresh = which[~drawn[which]]
+        for at, outline in zip(fresh.tolist(), edges(thumbs.get(fresh.tolist(), len(fresh))), strict=True):
+            outlines.put(at, outline.tobytes())
+        drawn[fresh] = True
+        return outlines.get(which.tolist(), len(which))
+
+    for start in range(0, candidates.count, AT_ONCE):
+        cut = slice(start, start + AT_ONCE)
+        left, right = place[candidates.a[cut]], place[candidates.b[cut]]
+        maps = starts[candidates.variant[cut]]
+        which, both = np.unique(np.concatenate([left, right]), return_inverse=True)
+        pixels = thumbs.get(which.tolist(), len(which))
+        alike = similarity(pixels[both[: len(left)]], pixels[both[len(left) :]], maps)
+        sure = alike >= SURE
+        open_ = np.flatnonzero((alike >= CONFIRM) & ~sure)
+        if len(open_):
+            which, both = np.unique(np.concatenate([left[open_], right[open_]]), return_inverse=True)
+            pixels = outlined(which)
+            alike_edges = similarity(pixels[both[: len(open_)]], pixels[both[len(open_) :]], maps[open_])
+            sure[open_] = alike_edges >= CONFIRM_EDGES
+        same[cut], agreed[cut] = sure, alike
+    return same, agreed

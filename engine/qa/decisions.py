@@ -12,15 +12,15 @@ from engine.core.reviews import acceptance, agreement, standing, verdicts
 from engine.store.reviews import read_reviews
 
 
-def read_decisions(log: Path, pictures: pl.DataFrame) -> tuple[dict[str, Any] | None, set[str], set[str]]:
+def read_decisions(log: Path, pictures: pl.LazyFrame) -> tuple[dict[str, Any] | None, set[str], set[str]]:
     """The `reviews` member of the report (None without decisions), rejected image ids, accepted ones.
 
     Decisions on a picture that has since been made again do not count.
     """
     lines = read_reviews(log)
     judged = pl.DataFrame({"image_id": [*{d.image_id for d in lines.decisions}]}, schema={"image_id": pl.String})
-    pictures = pictures.select("image_id", "sha256").join(judged, on="image_id", how="semi")
-    digests = {i: s for i, s in pictures.iter_rows() if s}
+    shown = pictures.select("image_id", "sha256").filter(pl.col("image_id").is_in(judged["image_id"].implode()))
+    digests = {i: s for i, s in shown.collect(engine="streaming").iter_rows() if s}
     current = standing(lines.decisions, digests)
     if not current:
         return None, set(), set()

@@ -3,12 +3,14 @@
 Three kinds of pair. `file`: the same bytes. `same`: hashes at least as similar as validation.duplicate_threshold
 says, in percent of 64 bits, as in the original. `edited`: further off, or alike only after mirroring, cropping
 or turning. All but `file` must agree on their thumbnails. Blank pictures are set aside, equal hashes are
-collapsed before the search, so that no crowd of look-alikes makes it explode.
+collapsed before the search, so that no crowd of look-alikes makes it explode. What is held of a picture are numbers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from engine.qa.cache import heavy
-from engine.qa.confirm import edges, similarity, start_for
-from engine.qa.hamming import Pairs, expected_chance_pairs, near_between, near_pairs
-from engine.qa.hashes import THUMB_PX, VARIANTS
+from engine.qa.candidates import Candidates, Search
+from engine.qa.confirm import CONFIRM, CONFIRM_EDGES, confirmed, thumbs_in
+from engine.qa.hamming import expected_chance_pairs
+from engine.qa.hashes import VARIANTS
+from engine.qa.slices import SLICE_ROWS, Slices, write_table
 
-CONFIRM = 0.70
-"""Least correlation of aligned thumbnails."""
-CONFIRM_EDGES = 0.67
-"""Least correlation of their edges. A copy in other hues has the edges of its original; another scene in the same light
-has not: of planted copies the least is 0.70, of drawn scenes that are no copies the most 0.65."""
-SURE = 0.97
-"""Thumbnails so alike need no second look."""
-SAME_HASH_ROWS_MAX = 8
-"""How many images of one hash stand for it in the search; the others hang on the first."""
-CANDIDATES_MAX = 2_000_000
+ROW_GROUP = 20_000
+LINKS_AT_ONCE = 1 << 18
 _PAIR_SCHEMA: dict[str, pl.DataType] = {
     "image_a": pl.String(),
     "image_b": pl.String(),
@@ -48,12 +43,19 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
 class Duplicates(Struct, frozen=True, kw_only=True):
     """What the search found."""
 
-    pairs: pl.DataFrame
-    """image_a, image_b (a before b in the run), kind, edit, distance, similarity_percent, correlation."""
+    table: Path
+    """image_a, image_b (a before b in the run), kind, edit, distance, similarity_percent, correlation of each pair."""
     clusters: pl.DataFrame
     """cluster (from 1, largest first), image_id, keep, and widest: the largest hash distance inside."""
+    redundant: NDArray[np.uint32]
+    """Rows of pictures that show the same as one that is kept."""
     method: dict[str, Any]
     """Distances, sizes, chance pairs: what the numbers rest on."""
+
+    @property
+    def pairs(self) -> pl.DataFrame:
+        """The table, read whole."""
+        return pl.read_parquet(self.table)
 
 
 def threshold_distance(percent: float) -> int:
@@ -75,17 +77,21 @@ def wide_distance(n: int) -> tuple[int, int]:
     return 4, 3
 
 
-def find_duplicates(pictures: pl.DataFrame, looks: list[Path], *, threshold_percent: float) -> Duplicates:
-    """Pairs and clusters among pictures that were decoded; `looks` are the parts of the scan's cache."""
-    rows = pictures.with_row_index("row").filter(pl.col("phash").is_not_null())
-    not_blank = ~pl.col("flags").list.contains("blank")
-    usable = rows.filter(not_blank).select("row", "sha256", "integrity", "phash", "place")
+def find_duplicates(
+    prints: pl.DataFrame, pictures: Slices, looks: Slices, *, threshold_percent: float, work: Path
+) -> Duplicates:
+    """Pairs and clusters among pictures that were decoded.
+
+    `prints` and `pictures` are those of `engine.qa.pictures`, `looks` the scan's cache. The table of pairs is left in
+    `work`, which holds what does not fit into memory meanwhile.
+    """
+    usable = prints.filter(~pl.col("blank"))
     limit = threshold_distance(threshold_percent)
     plain, variant = wide_distance(usable.height)
     capped = min(limit, max(plain, 4))
     method: dict[str, Any] = {
         "pictures": usable.height,
-        "blank_set_aside": rows.height - usable.height,
+        "blank_set_aside": prints.height - usable.height,
         "threshold_percent": threshold_percent,
         "threshold_distance": limit,
         "threshold_distance_used": capped,
@@ -95,14 +101,17 @@ def find_duplicates(pictures: pl.DataFrame, looks: list[Path], *, threshold_perc
         "confirmed_at_correlation": CONFIRM,
         "confirmed_at_correlation_of_edges": CONFIRM_EDGES,
     }
-    same_file = _same_file(usable)
-    firsts = usable.join(same_file.select(row="b"), on="row", how="anti", maintain_order="left")
-    candidates = _candidates(firsts, looks, max(plain, capped), variant, method)
-    confirmed = _confirmed(candidates, firsts, looks)
-    method["candidates"] = candidates.height
-    method["confirmed"] = confirmed.height
-    pairs = pl.concat([same_file, confirmed]) if confirmed.height else same_file
-    return Duplicates(pairs=_named(pairs, pictures, capped), clusters=_clusters(pairs, pictures), method=method)
+    first, copy = _same_file(usable)
+    firsts = usable.filter(~pl.Series(_among(usable["row"].to_numpy(), np.sort(copy)), dtype=pl.Boolean))
+    candidates = _candidates(firsts, looks, max(plain, capped), variant, method, work)
+    method["candidates"] = candidates.count
+    pairs = pl.concat([_of_same_file(first, copy), _confirmed(candidates, firsts, looks, work)])
+    del candidates, firsts
+    method["confirmed"] = pairs.height - len(copy)
+    table = work / "duplicates.parquet"
+    write_table(_named(pairs, pictures, capped), pl.Schema(_PAIR_SCHEMA), table, ROW_GROUP)
+    clusters, redundant = _clusters(pairs, prints, pictures)
+    return Duplicates(table=table, clusters=clusters, redundant=redundant, method=method)
 
 
 _ROWS: dict[str, pl.DataType] = {
@@ -112,146 +121,157 @@ _ROWS: dict[str, pl.DataType] = {
     "variant": pl.UInt8(),
     "correlation": pl.Float32(),
 }
+U32 = NDArray[np.uint32]
 
 
-def _same_file(usable: pl.DataFrame) -> pl.DataFrame:
-    whole = usable.filter(pl.col("sha256").is_not_null() & (pl.col("integrity").list.len() == 0))
-    return (
-        whole.select("row", a=pl.col("row").first().over("sha256"))
-        .filter(pl.col("row") != pl.col("a"))
-        .select("a", b="row", distance=pl.lit(0), variant=pl.lit(255), correlation=pl.lit(1.0))
-        .cast(_ROWS)  # pyright: ignore[reportArgumentType]
-    )
+def _among(values: U32, some: U32) -> NDArray[np.bool_]:
+    """Which values are among some sorted ones."""
+    return np.searchsorted(some, values, "left") != np.searchsorted(some, values, "right")
 
 
-def _spread(found: Pairs, left: pl.DataFrame, right: pl.DataFrame, variant: int) -> pl.DataFrame:
-    """Pairs of hashes as pairs of rows."""
-    pairs = pl.DataFrame({"h": found.a, "g": found.b, "distance": found.distance})
-    return (
-        pairs.join(left.select(h="hash", a="row"), on="h")
-        .join(right.select(g="hash", b="row"), on="g")
-        .filter(pl.col("a") != pl.col("b"))
-        .select("a", "b", "distance", variant=pl.lit(variant, pl.UInt8))
-    )
+def _same_file(usable: pl.DataFrame) -> tuple[U32, U32]:
+    """Rows of files that have the bytes of an earlier one: the earlier ones, and they."""
+    whole = usable.filter(pl.col("digest").is_not_null())
+    digest, row = whole["digest"].to_numpy(), whole["row"].to_numpy()
+    order = np.argsort(digest, kind="stable")
+    digest, row = digest[order], row[order]
+    fresh = np.ones(len(row), np.bool_)
+    np.not_equal(digest[1:], digest[:-1], out=fresh[1:])
+    heads = row[fresh][np.cumsum(fresh) - 1]
+    return heads[~fresh], row[~fresh]
 
 
-def _few(hashes: pl.DataFrame) -> pl.DataFrame:
-    return hashes.group_by("hash", maintain_order=True).head(SAME_HASH_ROWS_MAX)
+def _of_same_file(first: U32, copy: U32) -> pl.DataFrame:
+    pairs = pl.DataFrame({"a": first, "b": copy})
+    return pairs.with_columns(distance=0, variant=255, correlation=1.0).cast(_ROWS)  # pyright: ignore[reportArgumentType]
 
 
 def _candidates(
-    firsts: pl.DataFrame, looks: list[Path], plain: int, variant: int, method: dict[str, Any]
-) -> pl.DataFrame:
-    """Pairs of rows worth comparing, `variant` being how the second must be changed to look like the first."""
-    hashes = firsts.select("row", hash="phash")
-    first = pl.col("row").first().over("hash")
-    equal = hashes.select("row", a=first).filter(pl.col("row") != pl.col("a"))
-    best = equal.select("a", b="row", distance=pl.lit(0, pl.UInt8), variant=pl.lit(0, pl.UInt8))
-    few = _few(hashes)
-    distinct = few["hash"].unique().to_numpy()
-    method["distinct_hashes"] = len(distinct)
-    method["expected_chance_pairs"] = expected_chance_pairs(len(distinct), plain)
+    firsts: pl.DataFrame, looks: Slices, plain: int, variant: int, method: dict[str, Any], work: Path
+) -> Candidates:
+    """Pairs worth comparing, pictures by their number among `firsts`."""
+    search = Search(firsts["phash"].to_numpy())
+    method["distinct_hashes"] = search.distinct
+    method["expected_chance_pairs"] = expected_chance_pairs(search.distinct, plain)
     method["expected_chance_pairs_at_threshold"] = expected_chance_pairs(
-        len(distinct), method["threshold_distance_used"]
+        search.distinct, method["threshold_distance_used"]
     )
-    best = _nearest(best, _spread(near_pairs(distinct, plain), few, few, 0))
-    others = np.zeros((len(VARIANTS) - 1, firsts.height), np.uint64)
-    for which, some in heavy(looks, firsts["place"].to_numpy(), "variants"):
-        others[:, which] = np.array(some.to_list(), np.uint64).T
-    for number in range(1, len(VARIANTS)):
-        changed = _few(pl.DataFrame({"row": firsts["row"], "hash": others[number - 1]}))
-        found = near_between(distinct, changed["hash"].unique().to_numpy(), variant)
-        best = _nearest(best, _spread(found, few, changed, number))
-    return best
+    search.plain(plain)
+    # One hash of each at a time: the hashes of all variants would be nine times those that are searched.
+    files = [work / f"variant-{number}" for number in range(1, len(VARIANTS))]
+    order = _write_variants(firsts["place"].to_numpy(), looks, files)
+    changed = np.empty(firsts.height, np.uint64)
+    for number, file in enumerate(files, start=1):
+        changed[order] = np.fromfile(file, np.uint64)
+        file.unlink()
+        search.against(changed, variant, number)
+    return search.candidates()
 
 
-def _nearest(best: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """A pair that is proposed several ways is compared once, the nearest way, the plain one first."""
-    return (
-        pl.concat([best, more])
-        .with_columns(low=pl.min_horizontal("a", "b"), high=pl.max_horizontal("a", "b"))
-        .sort("distance", "variant", "a", "b")
-        .unique(["low", "high"], keep="first", maintain_order=True)
-        .drop("low", "high")
-        .head(CANDIDATES_MAX)
+def _write_variants(places: U32, looks: Slices, files: list[Path]) -> U32:
+    """The hashes of each variant into a file, in the order that is returned."""
+    order: list[U32] = [np.empty(0, np.uint32)]
+    for file in files:
+        file.touch()
+    for which, frame in looks.at(places, "variants"):
+        order.append(which.astype(np.uint32))
+        hashes = frame["variants"].explode().to_numpy().reshape(len(which), len(files))
+        for file, column in zip(files, hashes.T, strict=True):
+            with file.open("ab") as out:
+                out.write(column.tobytes())
+    return np.concatenate(order)
+
+
+def _confirmed(candidates: Candidates, firsts: pl.DataFrame, looks: Slices, work: Path) -> pl.DataFrame:
+    """The candidates that show the same, pictures by their rows."""
+    rows = firsts["row"].to_numpy()
+    touched = np.zeros(len(rows), np.bool_)
+    touched[candidates.a] = touched[candidates.b] = True
+    place = np.cumsum(touched, dtype=np.uint32) - np.uint32(1)
+    with thumbs_in(work / "thumbs") as thumbs, thumbs_in(work / "outlines") as outlines:
+        for which, frame in looks.at(firsts["place"].to_numpy()[touched], "thumb"):
+            for at, thumb in zip(which.tolist(), frame["thumb"].to_list(), strict=True):
+                thumbs.put(at, thumb)
+        same, agreed = confirmed(candidates, thumbs, outlines, place)
+    return pl.DataFrame(
+        {
+            "a": rows[candidates.a[same]],
+            "b": rows[candidates.b[same]],
+            "distance": candidates.distance[same],
+            "variant": candidates.variant[same],
+            "correlation": agreed[same],
+        },
+        schema=_ROWS,
     )
 
 
-def _confirmed(candidates: pl.DataFrame, firsts: pl.DataFrame, looks: list[Path]) -> pl.DataFrame:
-    if not candidates.height:
-        return pl.DataFrame(schema=_ROWS)
-    touched = pl.concat([candidates["a"], candidates["b"]]).unique().sort()
-    some = firsts.select("row", "place").join(pl.DataFrame({"row": touched}), on="row", how="semi").sort("row")
-    pixels = np.empty((some.height, THUMB_PX**2), np.uint8)
-    for which, thumbs in heavy(looks, some["place"].to_numpy(), "thumb"):
-        pixels[which] = np.frombuffer(b"".join(thumbs.to_list()), np.uint8).reshape(len(thumbs), -1)
-    left = np.searchsorted(touched, candidates["a"].to_numpy())
-    right = np.searchsorted(touched, candidates["b"].to_numpy())
-    starts = np.stack([start_for(v) for v in range(len(VARIANTS))])
-    maps = starts[candidates["variant"].to_numpy()]
-    agreed = _in_slices(pixels, left, right, maps)
-    sure = agreed >= SURE
-    open_ = np.flatnonzero((agreed >= CONFIRM) & ~sure)
-    if len(open_):
-        outlines = edges(pixels)
-        sure[open_] = _in_slices(outlines, left[open_], right[open_], maps[open_]) >= CONFIRM_EDGES
-    confirmed = candidates.with_columns(correlation=pl.Series(agreed)).filter(pl.Series(sure))
-    return confirmed.cast(_ROWS)  # pyright: ignore[reportArgumentType]
-
-
-def _in_slices(
-    pixels: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64], maps: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(left), 8192):
-        cut = slice(start, start + 8192)
-        parts.append(similarity(pixels[left[cut]], pixels[right[cut]], maps[cut]))
-    return np.concatenate(parts)
-
-
-def _named(pairs: pl.DataFrame, pictures: pl.DataFrame, limit: int) -> pl.DataFrame:
-    if not pairs.height:
-        return pl.DataFrame(schema=_PAIR_SCHEMA)
-    ids = pictures.select("image_id").with_row_index("row")
-    low, high = pl.min_horizontal("a", "b"), pl.max_horizontal("a", "b")
+def _named(pairs: pl.DataFrame, pictures: Slices, limit: int) -> Iterator[pl.DataFrame]:
+    """Pairs as people read them, those of the first picture first, some at a time."""
+    touched = np.unique(pairs.select(pl.concat([pl.col("a"), pl.col("b")]).unique()).to_series().to_numpy())
+    ids = _ids(pictures, touched)
     edits = [v.split()[0] for v in VARIANTS]
     same = (pl.col("variant") == 0) & (pl.col("distance") <= limit)
     kind = pl.when(pl.col("variant") == 255).then(pl.lit("file")).when(same).then(pl.lit("same"))
-    return (
-        pairs.with_columns(low=low, high=high)
-        .sort("low", "high")
-        .join(ids.select(low="row", image_a="image_id"), on="low", maintain_order="left")
-        .join(ids.select(high="row", image_b="image_id"), on="high", maintain_order="left")
-        .with_columns(kind=kind.otherwise(pl.lit("edited")))
-        .with_columns(
-            edit=pl.col("variant").replace_strict(list(range(len(edits))), edits, default=None, return_dtype=pl.String),
-            similarity_percent=(100 * (1 - pl.col("distance") / 64)).cast(pl.Float32),
-        )
-        .select(list(_PAIR_SCHEMA))
+    low, high = (
+        pairs.select(pl.min_horizontal("a", "b")).to_series(),
+        pairs.select(pl.max_horizontal("a", "b")).to_series(),
     )
+    order = np.argsort((low.to_numpy().astype(np.uint64) << np.uint64(32)) | high.to_numpy())
+    for start in range(0, max(1, len(order)), SLICE_ROWS):
+        some = order[start : start + SLICE_ROWS]
+        yield (
+            pairs.select(pl.all().gather(some))
+            .with_columns(
+                image_a=ids.gather(np.searchsorted(touched, low.gather(some).to_numpy())),
+                image_b=ids.gather(np.searchsorted(touched, high.gather(some).to_numpy())),
+                kind=kind.otherwise(pl.lit("edited")),
+            )
+            .with_columns(
+                edit=pl.col("variant").replace_strict(
+                    list(range(len(edits))), edits, default=None, return_dtype=pl.String
+                ),
+                similarity_percent=(100 * (1 - pl.col("distance") / 64)).cast(pl.Float32),
+            )
+            .select(list(_PAIR_SCHEMA))
+        )
 
 
-def _clusters(pairs: pl.DataFrame, pictures: pl.DataFrame) -> pl.DataFrame:
+def _ids(pictures: Slices, rows: U32) -> pl.Series:
+    """The image ids of these rows, which are in order."""
+    found = [pl.Series("image_id", [], dtype=pl.String)]
+    found += [frame["image_id"] for _, frame in pictures.at(rows, "image_id")]
+    return pl.concat(found)
+
+
+def _linked(count: int, a: U32, b: U32) -> NDArray[np.int32]:
+    """Of each of so many pictures a number that it shares with those it is linked with, over however many links."""
+    label = np.arange(count, dtype=np.int32)
+    for start in range(0, len(a), LINKS_AT_ONCE):
+        some = slice(start, start + LINKS_AT_ONCE)
+        left, right = label[a[some]], label[b[some]]
+        graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(count, count))
+        label = connected_components(graph, directed=False)[1][label]
+    return label
+
+
+def _clusters(pairs: pl.DataFrame, prints: pl.DataFrame, pictures: Slices) -> tuple[pl.DataFrame, U32]:
+    """Clusters, and the rows of those that are not to be kept."""
     schema = {"cluster": pl.UInt32(), "image_id": pl.String(), "keep": pl.Boolean(), "widest": pl.UInt8()}
     if not pairs.height:
-        return pl.DataFrame(schema=schema)
-    touched = pl.concat([pairs["a"], pairs["b"]]).unique().sort().to_numpy()
-    a = np.searchsorted(touched, pairs["a"].to_numpy())
-    b = np.searchsorted(touched, pairs["b"].to_numpy())
-    graph = coo_array((np.ones(len(a), np.bool_), (a, b)), shape=(len(touched), len(touched)))
-    _, label = connected_components(graph, directed=False)
+        return pl.DataFrame(schema=schema), np.empty(0, np.uint32)
+    touched = np.unique(pairs.select(pl.concat([pl.col("a"), pl.col("b")]).unique()).to_series().to_numpy())
+    a = np.searchsorted(touched, pairs["a"].to_numpy()).astype(np.uint32)
+    b = np.searchsorted(touched, pairs["b"].to_numpy()).astype(np.uint32)
+    label = _linked(len(touched), a, b)
     order = np.argsort(label, kind="stable")
-    hashes = (
-        pictures["phash"].to_numpy()[touched]
-        if pictures["phash"].null_count() == 0
-        else (pictures["phash"].fill_null(0).to_numpy()[touched])
-    )
-    flags = pictures["flags"].list.len().to_numpy()[touched]
+    at = np.searchsorted(prints["row"].to_numpy(), touched)
+    hashes, flags = prints["phash"].to_numpy()[at], prints["faults"].to_numpy()[at]
     keep = np.zeros(len(touched), np.bool_)
     widest = np.zeros(len(touched), np.uint8)
     size = np.zeros(len(touched), np.int64)
-    edges = np.flatnonzero(np.diff(label[order])) + 1
-    for members in np.split(order, edges):
+    edges = [0, *(np.flatnonzero(np.diff(label[order])) + 1).tolist(), len(order)]
+    for first, last in pairwise(edges):
+        members = order[first:last]
         some = members[:500]  # enough to find a middle one in a crowd
         apart = np.bitwise_count(hashes[some][:, None] ^ hashes[some][None, :])
         # The one to keep: least flagged, then most like all others, then first in the run.
@@ -264,15 +284,16 @@ def _clusters(pairs: pl.DataFrame, pictures: pl.DataFrame) -> pl.DataFrame:
             "label": label,
             "size": size,
             "row": touched,
-            "image_id": pictures["image_id"].gather(touched),
+            "image_id": _ids(pictures, touched),
             "keep": keep,
             "widest": widest,
         }
     )
-    return (
+    clusters = (
         frame.with_columns(head=pl.col("row").min().over("label"))
         .sort(["size", "head", "keep", "row"], descending=[True, False, True, False])
         .with_columns(cluster=pl.col("label").rle_id() + 1)
         .select(list(schema))
         .cast(schema)  # pyright: ignore[reportArgumentType]
     )
+    return clusters, touched[~keep]

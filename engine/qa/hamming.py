@@ -3,7 +3,8 @@
 Block combinations (Manku, Jain, Das Sarma, WWW 2007): cut the 64 bits into m blocks; two hashes that differ
 in at most k bits are equal in at least m - k of the blocks. So for each choice of m - k blocks, move those
 blocks to the top, sort, and compare neighbours that share the top. A pair is taken only under the first
-choice of blocks that it shares, so nothing is met twice and nothing needs to be made unique.
+choice of blocks that it shares, so nothing is met twice and nothing needs to be made unique. Pairs are handed over some
+at a time, as crowds of look-alikes have more of them than fit into memory.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from engine.store.cores import cores
 
 U64 = NDArray[np.uint64]
 Found = tuple[U64, U64, NDArray[np.uint8]]
+"""Some pairs: one side, the other, distances."""
+Take = Callable[[Found], None]
+"""What is called with pairs as they are found, from several threads."""
 THREADS_MAX = 4
 """Each has its own sorted copy of the hashes."""
 BRUTE_MAX = 12_000
 """Up to here comparing everything with everything is quicker."""
-_BRUTE_ROWS = 512
-_CHUNK = 1 << 20
+_BRUTE_ROWS = 64
+_CHUNK = 1 << 18
 
 
 class Pairs(Struct, frozen=True):
@@ -122,87 +126,99 @@ def _own(difference: U64, turn: _Pass) -> NDArray[np.bool_]:
     return own
 
 
-def near_pairs(hashes: U64, distance: int, *, threads: int | None = None) -> Pairs:
-    """Every pair of these distinct hashes that differs in at most `distance` bits, each once."""
+def each_pair(hashes: U64, distance: int, take: Take, *, threads: int | None = None) -> None:
+    """Hand over every pair of these distinct hashes that differs in at most `distance` bits, each once."""
     if len(hashes) <= BRUTE_MAX:
-        return _brute(hashes, hashes, distance, same=True)
+        _brute(hashes, hashes, distance, take, same=True)
+        return
 
-    def one(turn: _Pass) -> list[Found]:
-        found: list[Found] = []
+    def one(turn: _Pass) -> None:
         moved = _moved(hashes, turn)
         moved.sort()
         loose = np.uint64(64 - turn.shared_bits)
-        shared = (moved[1:] ^ moved[:-1]) >> loose == 0
-        at = np.flatnonzero(shared)
-        step = 1
-        while len(at):
-            for start in range(0, len(at), _CHUNK):
-                some = at[start : start + _CHUNK]
-                difference = moved[some] ^ moved[some + step]
+        shared = np.empty(len(moved) - 1, np.bool_)
+        for start in range(0, len(shared), _CHUNK):
+            some = moved[start : start + _CHUNK + 1]
+            shared[start : start + _CHUNK] = (some[1:] ^ some[:-1]) >> loose == 0
+        for start in range(0, len(shared), _CHUNK):
+            at = np.flatnonzero(shared[start : start + _CHUNK]) + start
+            step = 1
+            while len(at):
+                difference = moved[at] ^ moved[at + step]
                 bits = np.bitwise_count(difference)
                 near = bits <= distance
                 near[near] = _own(difference[near], turn)
                 if near.any():
-                    hit = some[near]
-                    found.append((_moved_back(moved[hit], turn), _moved_back(moved[hit + step], turn), bits[near]))
-            # Neighbours further off share the top only where every step between does.
-            at = at[at + step < len(shared)]
-            at = at[shared[at + step]]
-            step += 1
-        return found
+                    hit = at[near]
+                    take((_moved_back(moved[hit], turn), _moved_back(moved[hit + step], turn), bits[near]))
+                # Neighbours further off share the top only where every step between does.
+                at = at[at + step < len(shared)]
+                at = at[shared[at + step]]
+                step += 1
 
-    return _joined(_all_passes(one, blocks_for(len(hashes), distance), distance, threads))
+    _all_passes(one, blocks_for(len(hashes), distance), distance, threads)
 
 
-def near_between(left: U64, right: U64, distance: int, *, threads: int | None = None) -> Pairs:
-    """Every pair of one hash of `left` and one of `right` (each distinct) within `distance`, equal ones too."""
+def each_between(left: U64, right: U64, distance: int, take: Take, *, threads: int | None = None) -> None:
+    """Hand over every pair of a hash of `left` and one of `right` (each distinct) within `distance`, equal ones too."""
     if len(left) * len(right) <= BRUTE_MAX * BRUTE_MAX:
-        return _brute(left, right, distance, same=False)
+        _brute(left, right, distance, take, same=False)
+        return
 
-    def one(turn: _Pass) -> list[Found]:
-        found: list[Found] = []
+    def one(turn: _Pass) -> None:
         a, b = _moved(left, turn), _moved(right, turn)
         a.sort()
         b.sort()
-        loose = np.uint64(64 - turn.shared_bits)
-        a_top, b_top = a >> loose, b >> loose
-        first = np.searchsorted(a_top, b_top, side="left")
-        count = np.searchsorted(a_top, b_top, side="right") - first
-        at = np.flatnonzero(count)
-        step = 0
-        while len(at):
-            for start in range(0, len(at), _CHUNK):
-                some = at[start : start + _CHUNK]
-                partner = first[some] + step
-                difference = b[some] ^ a[partner]
+        loose = np.uint64((1 << (64 - turn.shared_bits)) - 1)
+        for start in range(0, len(b), _CHUNK):
+            some = b[start : start + _CHUNK]
+            partner = np.searchsorted(a, some & ~loose, side="left")
+            last = np.searchsorted(a, some | loose, side="right")
+            while True:
+                open_ = partner < last
+                some, partner, last = some[open_], partner[open_], last[open_]
+                if not len(some):
+                    break
+                difference = some ^ a[partner]
                 bits = np.bitwise_count(difference)
                 near = bits <= distance
                 near[near] = _own(difference[near], turn)
                 if near.any():
-                    found.append((_moved_back(a[partner[near]], turn), _moved_back(b[some[near]], turn), bits[near]))
-            step += 1
-            at = at[count[at] > step]
-        return found
+                    take((_moved_back(a[partner[near]], turn), _moved_back(some[near], turn), bits[near]))
+                partner += 1
 
-    return _joined(_all_passes(one, blocks_for(max(len(left), len(right)), distance), distance, threads))
+    _all_passes(one, blocks_for(max(len(left), len(right)), distance), distance, threads)
 
 
-def _all_passes(one: Callable[[_Pass], list[Found]], blocks: int, distance: int, threads: int | None) -> list[Found]:
+def near_pairs(hashes: U64, distance: int, *, threads: int | None = None) -> Pairs:
+    """What `each_pair` hands over, all together."""
+    found: list[Found] = []
+    each_pair(hashes, distance, found.append, threads=threads)
+    return _joined(found)
+
+
+def near_between(left: U64, right: U64, distance: int, *, threads: int | None = None) -> Pairs:
+    """What `each_between` hands over, all together."""
+    found: list[Found] = []
+    each_between(left, right, distance, found.append, threads=threads)
+    return _joined(found)
+
+
+def _all_passes(one: Callable[[_Pass], None], blocks: int, distance: int, threads: int | None) -> None:
     """Passes do not depend on each other, and numpy sorts outside the interpreter's lock."""
     with ThreadPoolExecutor(threads or min(THREADS_MAX, cores())) as pool:
-        return [found for part in pool.map(one, _passes(blocks, distance)) for found in part]
+        for _ in pool.map(one, _passes(blocks, distance)):
+            pass
 
 
-def _brute(left: U64, right: U64, distance: int, *, same: bool) -> Pairs:
-    found: list[Found] = []
+def _brute(left: U64, right: U64, distance: int, take: Take, *, same: bool) -> None:
     for start in range(0, len(left), _BRUTE_ROWS):
         rows = left[start : start + _BRUTE_ROWS]
-        base = start if same else 0
-        others = right[base:]
+        others = right[start if same else 0 :]
         bits = np.bitwise_count(rows[:, None] ^ others[None, :])
         i, j = np.nonzero(bits <= distance)
         if same:
             keep = j > i
             i, j = i[keep], j[keep]
-        found.append((rows[i], others[j], bits[i, j]))
-    return _joined(found)
+        if len(i):
+            take((rows[i], others[j], bits[i, j]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -43,13 +44,24 @@ def _asked_ratio() -> pl.Expr:
     ).cast(pl.Float64, strict=False)
 
 
-def flag_pictures(found: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """`found` of `engine.qa.scan` with the column `flags`: names of `engine.qa.model.FLAGS`, integrity first."""
+def _side() -> pl.Expr:
+    return (pl.col("width_found").cast(pl.Float64) * pl.col("height_found")).sqrt()
+
+
+def usual_side(sizes: pl.DataFrame) -> float | None:
+    """The median side length in pixels, of `width_found` and `height_found` of all pictures."""
+    return sizes.select(_side().median()).item()
+
+
+def flag_pictures(found: pl.DataFrame, limits: Thresholds, usual_px: float | None) -> pl.DataFrame:
+    """What `engine.qa.scan` found, with the column `flags`: names of `engine.qa.model.FLAGS`, integrity first.
+
+    The pictures may be some of all, whose `usual_side` is `usual_px`.
+    """
     decoded = pl.col("luma_std").is_not_null()
     blank = decoded & (pl.col("luma_std") < limits.near_blank_std) & (pl.col("entropy_bits") < limits.low_entropy_bits)
     blank &= (pl.col("luma_std") < limits.blank_std) | (pl.col("sharpness") < 2.0)
-    side = (pl.col("width_found").cast(pl.Float64) * pl.col("height_found")).sqrt()
-    usual = side.median()
+    side, usual = _side(), pl.lit(usual_px, pl.Float64)
     extreme = pl.min_horizontal("width_found", "height_found") / pl.max_horizontal("width_found", "height_found")
     asked = _asked_ratio()
     odd_aspect = (
@@ -78,19 +90,20 @@ def flag_pictures(found: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
     )
 
 
-def add_flag(
-    frame: pl.DataFrame, name: str, image_ids: list[str] | pl.Series, where: pl.Expr | None = None
-) -> pl.DataFrame:
-    """The flag added to these images, or to those of their rows that `where` says."""
-    if len(image_ids) == 0:
-        return frame
-    hit = pl.col("image_id").is_in(pl.Series(image_ids, dtype=pl.String).implode())
-    hit = hit if where is None else hit & where
-    return frame.with_columns(flags=pl.when(hit).then(pl.concat_list("flags", pl.lit(name))).otherwise(pl.col("flags")))
+def with_flag(name: str, hit: pl.Expr) -> pl.Expr:
+    """The column `flags`, this one added where `hit` says."""
+    flags = pl.col("flags")
+    return pl.when(hit).then(pl.concat_list(flags, pl.lit(name))).otherwise(flags).alias("flags")
 
 
-def flag_counts(frame: pl.DataFrame) -> dict[str, int]:
+def one_of(image_ids: Iterable[str] | pl.Series) -> pl.Expr:
+    """Whether a row is of one of these images."""
+    ids = image_ids if isinstance(image_ids, pl.Series) else pl.Series([*image_ids], dtype=pl.String)
+    return pl.col("image_id").is_in(ids.implode())
+
+
+def flag_counts(flags: pl.LazyFrame) -> dict[str, int]:
     """Rows by flag, most frequent first."""
-    counts = frame.select(pl.col("flags").explode()).drop_nulls().to_series().value_counts(sort=True)
+    counts = flags.select(pl.col("flags").explode()).drop_nulls().group_by("flags").len().collect(engine="streaming")
     rows: list[tuple[Any, ...]] = sorted(counts.rows(), key=lambda r: (-r[1], r[0]))
     return {str(name): int(count) for name, count in rows}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from engine.qa.actions import actions
 from engine.qa.duplicates import Duplicates
@@ -39,8 +42,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     manifest: RunManifest
     config: RunConfig
     tables: Tables
-    pictures: pl.DataFrame
-    answers: pl.DataFrame
+    pictures_table: Path
+    answers_table: Path
     limits: Thresholds
     duplicates: Duplicates | None
     contradictions: pl.DataFrame
@@ -49,6 +52,24 @@ class Findings(Struct, frozen=True, kw_only=True):
     bias: dict[str, Any]
     strangers: list[str]
     """Files under images/ that no record names."""
+
+    @property
+    def images(self) -> pl.LazyFrame:
+        """What was found of each picture: qa/images.parquet."""
+        return pl.scan_parquet(self.pictures_table)
+
+    @property
+    def pictures(self) -> pl.DataFrame:
+        """What the page shows of pictures, read whole."""
+        return pl.read_parquet(
+            self.pictures_table,
+            columns=["image_id", "index", "path", "sha256", "integrity", "fault", "luma_std", "flags"],
+        )
+
+    @property
+    def answers(self) -> pl.LazyFrame:
+        """What was found of each answer: qa/answers.parquet."""
+        return pl.scan_parquet(self.answers_table)
 
 
 def critical_flags() -> list[str]:
@@ -61,9 +82,9 @@ def _percent(part: int, whole: int) -> float:
 
 
 def _images(f: Findings, asked: dict[str, int]) -> dict[str, Any]:
-    invalid = f.pictures.filter(_has(critical_flags()))
-    total, bad = f.pictures.height, invalid.height
-    listed = invalid.head(INVALID_LISTED_MAX)
+    invalid = f.images.filter(_has(critical_flags()))
+    total, bad = _count(f.images), _count(invalid)
+    listed = invalid.select("image_id", "path", "flags", "fault").head(INVALID_LISTED_MAX).collect(engine="streaming")
     return {
         "total": total,
         "valid": total - bad,
@@ -71,7 +92,7 @@ def _images(f: Findings, asked: dict[str, int]) -> dict[str, Any]:
         "validation_rate": _percent(total - bad, total),
         "results": [
             {"image_id": i, "path": p, "valid": False, "errors": [x for x in flags if x in FLAGS], "detail": fault}
-            for i, p, flags, fault in listed.select("image_id", "path", "flags", "fault").iter_rows()
+            for i, p, flags, fault in listed.iter_rows()
         ],
         "asked": asked,
         "strangers": len(f.strangers),
@@ -80,36 +101,46 @@ def _images(f: Findings, asked: dict[str, int]) -> dict[str, Any]:
 
 
 def _coverage(f: Findings) -> dict[str, dict[str, Any]]:
-    images = f.pictures.select("image_id")
+    images = _keys(f.images)
     out: dict[str, dict[str, Any]] = {}
     for task in TASKS:
         asked = task in f.config.metadata.tasks
-        have = f.answers.filter(pl.col(f"has_{task}")).select("image_id").unique()
-        files = images.join(have, on="image_id", how="semi").height
-        out[task] = {"total_files": files, "coverage_percent": _percent(files, images.height), "asked": asked}
+        files = int(np.isin(images, _keys(f.answers.filter(f"has_{task}"))).sum())
+        out[task] = {"total_files": files, "coverage_percent": _percent(files, len(images)), "asked": asked}
     return out
+
+
+def _count(rows: pl.LazyFrame) -> int:
+    return rows.select(pl.len()).collect(engine="streaming").item()
+
+
+def _keys(rows: pl.LazyFrame) -> NDArray[np.uint64]:
+    """A number for each row's image; a million of them fit into 8 MB."""
+    return rows.select(pl.col("image_id").hash(0)).collect(engine="streaming").to_series().to_numpy()
+
+
+def _images_of(rows: pl.LazyFrame) -> int:
+    """Of how many images the rows are."""
+    return len(np.unique(_keys(rows)))
 
 
 def _duplicates(f: Findings) -> dict[str, Any]:
     if f.duplicates is None:
         return {"num_duplicates": 0, "duplicate_pairs": [], "checked": False}
-    pairs, clusters = f.duplicates.pairs, f.duplicates.clusters
-    kinds = dict(pairs["kind"].value_counts().iter_rows())
+    pairs, clusters = pl.scan_parquet(f.duplicates.table), f.duplicates.clusters
+    kinds = dict(pairs.group_by("kind").len().collect(engine="streaming").iter_rows())
     original = pairs.filter(pl.col("kind") != "edited")
+    edits = pairs.filter(pl.col("kind") == "edited").group_by("edit").len().collect(engine="streaming")
+    listed = original.select("image_a", "image_b", "similarity_percent", "kind").head(PAIRS_LISTED_MAX)
     return {
-        "num_duplicates": original.height,
+        "num_duplicates": _count(original),
         "duplicate_pairs": [
             {"image1": a, "image2": b, "similarity": round(s, 2), "kind": k}
-            for a, b, s, k in original.select("image_a", "image_b", "similarity_percent", "kind")
-            .head(PAIRS_LISTED_MAX)
-            .iter_rows()
+            for a, b, s, k in listed.collect(engine="streaming").iter_rows()
         ],
         "checked": True,
         "by_kind": {kind: int(kinds.get(kind, 0)) for kind in ("file", "same", "edited")},
-        "edits": {
-            str(e): int(n)
-            for e, n in pairs.filter(pl.col("kind") == "edited")["edit"].value_counts(sort=True).iter_rows()
-        },
+        "edits": {str(e): int(n) for e, n in sorted(edits.iter_rows(), key=lambda row: (-row[1], row[0]))},
         "clusters": clusters["cluster"].n_unique(),
         "images_in_clusters": clusters.height,
         "redundant_images": clusters.filter(~pl.col("keep")).height,
@@ -140,12 +171,15 @@ def grade(validation_rate: float, duplicates: int, complete: bool) -> str:
     return "Acceptable" if validation_rate >= 80 else "Needs Improvement"
 
 
+_REFUSED = pl.col("status") == "refused"
+
+
 def _has(names: Sequence[str]) -> pl.Expr:
     return pl.col("flags").list.eval(pl.element().is_in(list(names))).list.any().fill_null(False)
 
 
 def _flags(f: Findings, images: int, coverage: dict[str, dict[str, Any]]) -> dict[str, int]:
-    flags = flag_counts(pl.concat([f.pictures.select("flags"), f.answers.select("flags")]))
+    flags = flag_counts(pl.concat([f.images.select("flags"), f.answers.select("flags")]))
     for task, name in (("caption", "no_caption"), ("labels", "no_labels"), ("comments", "no_comments")):
         flags.pop(name, None)  # counted by image: what has no answer at all has no row
         lacking = images - coverage[task]["total_files"]
@@ -172,8 +206,7 @@ def _options(f: Findings) -> str:
 def _given_up(f: Findings) -> int:
     """Images and texts that `--redo qa` leaves, because they were asked for again so often already."""
     bad = _has([name for name, flag in FLAGS.items() if flag.redo]) & (pl.col("redone") >= f.config.qa.max_redo)
-    images = f.pictures.filter(bad & ~pl.col("accepted")).height
-    return images + f.answers.filter(bad & (pl.col("status") != "refused")).height
+    return _count(f.images.filter(bad & ~pl.col("accepted"))) + _count(f.answers.filter(bad & ~_REFUSED))
 
 
 def assemble(f: Findings, started: datetime) -> QAReport:
@@ -187,19 +220,19 @@ def assemble(f: Findings, started: datetime) -> QAReport:
     flags = _flags(f, total, coverage)
     duplicates = _duplicates(f)
     complete = {task: not c["asked"] or c["total_files"] == total for task, c in coverage.items()}
-    answers = f.answers.select("image_id").n_unique()
+    answers = _images_of(f.answers)
     serious = [n for n, flag in FLAGS.items() if flag.subject != "image" and flag.severity != "info"]
-    broken = f.pictures.filter(_has(INTEGRITY)).height
+    broken = _count(f.images.filter(_has(INTEGRITY)))
     parts = components(
         images=total,
         broken=broken,
-        poor=f.pictures.filter(_has([*QUALITY, "blank"])).height,
+        poor=_count(f.images.filter(_has([*QUALITY, "blank"]))),
         redundant=duplicates.get("redundant_images", 0),
         asked=asked,
         refused=counts["refused"],
         coverage=coverage,
         answers=answers,
-        faulty_answers=f.answers.filter(_has(serious)).select("image_id").n_unique(),
+        faulty_answers=_images_of(f.answers.filter(_has(serious))),
         statistics=f.statistics,
         bias=f.bias,
     )
@@ -243,7 +276,7 @@ def assemble(f: Findings, started: datetime) -> QAReport:
             missing_images=asked - sum(counts.values()),
             failed=counts["failed"],
             missing_texts={t: total - c["total_files"] for t, c in coverage.items() if c["asked"]},
-            refused_texts=f.answers.filter(pl.col("status") == "refused")["image_id"].n_unique(),
+            refused_texts=_images_of(f.answers.filter(_REFUSED)),
             bias=f.bias,
             targets=f.statistics["targets"],
             given_up=_given_up(f),

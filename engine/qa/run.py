@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from msgspec import structs
+from numpy.typing import NDArray
 
 from engine.errors import ConfigError, StoreError
 from engine.qa.answers import flagged_answers
@@ -19,11 +22,13 @@ from engine.qa.bias import all_bias
 from engine.qa.contradictions import OF_PICTURE, contradictions
 from engine.qa.decisions import read_decisions
 from engine.qa.duplicates import find_duplicates
-from engine.qa.judge import Thresholds, add_flag, flag_pictures
+from engine.qa.judge import Thresholds, one_of, with_flag
 from engine.qa.model import Options, Progress, QAReport
 from engine.qa.page import remove_pages, write_pages
+from engine.qa.pictures import in_order, judged, prints
 from engine.qa.report import Findings, assemble
 from engine.qa.scan import scan_pictures, strangers
+from engine.qa.slices import Slices, write_lazy, write_table
 from engine.qa.statistics import all_statistics
 from engine.qa.tables import ROW_GROUP, build_tables
 from engine.store.atomic import write_atomic
@@ -32,10 +37,7 @@ from engine.store.lock import is_live
 from schemas.config import RunConfig
 from schemas.record import RunManifest
 
-_RECORD = (
-    "image_id", "index", "job", "path", "sha256", "size_bytes", "mime_type", "width", "height", "aspect_ratio",
-    "newest_attempt", "redone",
-)  # fmt: skip
+TABLES = ("images.parquet", "answers.parquet", "contradictions.parquet", "duplicates.parquet", "clusters.parquet")
 
 
 def config_of(manifest: RunManifest) -> RunConfig:
@@ -85,52 +87,58 @@ def _pass(
         out=run.qa,
         tick=lambda stage, lines: tell(Progress(f"reading the {stage} log", lines, 0)),
     )
-    records = (
-        pl.scan_parquet(tables.prompts)
-        .filter((pl.col("status") == "ok") & pl.col("path").is_not_null())
-        .select(*_RECORD, prompt_chars=pl.col("prompt").str.len_chars())
-        .collect(engine="streaming")
-        .sort("index", "image_id")
-    )
     seen = scan_pictures(
         run.root,
-        records,
+        in_order(tables.prompts),
         run.qa / "looks",
+        work=work / "records",
         threads=options.threads,
         recheck=options.recheck,
         tick=lambda done, total: tell(Progress("looking at images", done, total)),
     )
-    beside = [] if is_live(run) else strangers(run.root, records)  # a live run has files on their way
+    beside = [] if is_live(run) else strangers(run.root, seen.pictures)  # a live run has files on their way
     limits = Thresholds(
         min_file_bytes=config.validation.min_image_size_kb * 1024, **config.validation.thresholds.model_dump()
     )
-    pictures = flag_pictures(seen.pictures, limits)
+    pictures = judged(seen, limits, work / "pictures")
     duplicates = None
     if config.validation.check_duplicates:
         tell(Progress("looking for duplicates", 0, 0))
-        duplicates = find_duplicates(pictures, seen.parts, threshold_percent=config.validation.duplicate_threshold)
-        pictures = add_flag(pictures, "duplicate", duplicates.clusters.filter(~pl.col("keep"))["image_id"])
-    reviews, turned_down, accepted = read_decisions(run.reviews_log, pictures)
-    pictures = add_flag(pictures, "rejected", sorted(turned_down)).with_columns(
-        accepted=pl.col("image_id").is_in(sorted(accepted))
-    )
+        duplicates = find_duplicates(
+            prints(pictures, seen), pictures, seen.looks,
+            threshold_percent=config.validation.duplicate_threshold, work=work,
+        )  # fmt: skip
+    del seen
+    reviews, turned_down, accepted = read_decisions(run.reviews_log, pictures.lazy())
     tell(Progress("reading captions, labels and comments", 0, 0))
-    answers = flagged_answers(tables.metadata)
     at_odds = contradictions(tables, config)
-    if not config.validation.validate_metadata:
+    answers = flagged_answers(tables.metadata)
+    if config.validation.validate_metadata:
+        of_text = at_odds.filter(~pl.col("rule").is_in(OF_PICTURE))["image_id"].unique()
+        answers = answers.with_columns(with_flag("contradiction", one_of(of_text) & pl.col("for_labels")))
+    else:
         answers = answers.with_columns(flags=pl.lit([], pl.List(pl.String)))
         at_odds = at_odds.clear()
-    of_picture = pl.col("rule").is_in(OF_PICTURE)
-    pictures = add_flag(pictures, "not_as_asked", at_odds.filter(of_picture)["image_id"].unique())
-    answers = add_flag(answers, "contradiction", at_odds.filter(~of_picture)["image_id"].unique(), pl.col("for_labels"))
+    flags = {
+        "rejected": one_of(sorted(turned_down)),
+        "not_as_asked": one_of(at_odds.filter(pl.col("rule").is_in(OF_PICTURE))["image_id"].unique()),
+    }
+    redundant = np.empty(0, np.uint32) if duplicates is None else duplicates.redundant
     statistics = all_statistics(tables, config, options.seed)
     tell(Progress("comparing what was asked with what is told", 0, 0))
+    bias = all_bias(tables, config)
+    _write_pictures(pictures, redundant, flags, one_of(sorted(accepted)), work)
+    write_lazy(answers, work / "answers.parquet", ROW_GROUP)
+    at_odds.write_parquet(work / "contradictions.parquet", compression="zstd", row_group_size=ROW_GROUP)
+    if duplicates is not None:
+        duplicates.clusters.write_parquet(work / "clusters.parquet", compression="zstd", row_group_size=ROW_GROUP)
+        duplicates = structs.replace(duplicates, table=run.qa / duplicates.table.name)
+    _publish(work, run.qa)
     findings = Findings(
-        run=run, manifest=manifest, config=config, tables=tables, pictures=pictures, answers=answers, limits=limits,
-        duplicates=duplicates, contradictions=at_odds, reviews=reviews, statistics=statistics, strangers=beside,
-        bias=all_bias(tables, config),
+        run=run, manifest=manifest, config=config, tables=tables, pictures_table=run.qa / "images.parquet",
+        answers_table=run.qa / "answers.parquet", limits=limits, duplicates=duplicates, contradictions=at_odds,
+        reviews=reviews, statistics=statistics, strangers=beside, bias=bias,
     )  # fmt: skip
-    _write_tables(findings)
     report = assemble(findings, started)
     write_atomic(run.qa / "report.json", report.json(), durability="batch")
     if options.html if options.html is not None else config.validation.generate_qa_report:
@@ -146,20 +154,29 @@ def _pass(
     return report
 
 
-def _write_tables(findings: Findings) -> None:
-    folder = findings.run.qa
+def _write_pictures(
+    pictures: Slices, redundant: NDArray[np.uint32], flags: dict[str, pl.Expr], accepted: pl.Expr, work: Path
+) -> None:
+    """images.parquet, with the flags that were not known when pictures were judged."""
 
-    def put(frame: pl.DataFrame, name: str) -> None:
-        temporary = folder / f".{name}.tmp"
-        frame.write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP)
-        temporary.replace(folder / name)
+    def frames() -> Iterator[pl.DataFrame]:
+        for first, frame in pictures.frames():
+            again = np.zeros(frame.height, np.bool_)
+            here = (redundant >= first) & (redundant < first + frame.height)
+            again[redundant[here] - first] = True
+            frame = frame.with_columns(with_flag("duplicate", pl.lit(pl.Series(again))))
+            for name, hit in flags.items():
+                frame = frame.with_columns(with_flag(name, hit))
+            yield frame.with_columns(accepted=accepted)
 
-    put(findings.pictures.drop("place"), "images.parquet")
-    put(findings.answers, "answers.parquet")
-    put(findings.contradictions, "contradictions.parquet")
-    if findings.duplicates is not None:
-        put(findings.duplicates.pairs, "duplicates.parquet")
-        put(findings.duplicates.clusters, "clusters.parquet")
-    else:
-        for name in ("duplicates.parquet", "clusters.parquet"):
+    schema = pl.Schema({**pictures.lazy().collect_schema(), "accepted": pl.Boolean()})
+    write_table(frames(), schema, work / "images.parquet", ROW_GROUP)
+
+
+def _publish(work: Path, folder: Path) -> None:
+    """The tables of this pass in place of the last one's."""
+    for name in TABLES:
+        if (work / name).exists():
+            (work / name).replace(folder / name)
+        else:
             (folder / name).unlink(missing_ok=True)

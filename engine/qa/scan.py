@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from engine.qa import cache
 from engine.qa.look import Expected, Look, look_at
 from engine.qa.lookers import Item, Key, looks_beside
+from engine.qa.slices import Slices, write_slices
 from engine.store.cores import cores
 
-AT_ONCE = 10_000
-"""Paths held as texts of Python."""
 IN_FLIGHT_PER_THREAD = 4
 """Bounds the pictures held in memory."""
 BESIDE_FROM = 1_000
@@ -35,36 +34,38 @@ BESIDE_FROM = 1_000
 class Seen(Struct, frozen=True):
     """What a scan found."""
 
-    pictures: pl.DataFrame
-    """One row per record with what was found, and its `place` in the cache, where the wide columns are."""
-    parts: list[Path]
+    pictures: Slices
+    """The records, with what was found of their files: `file_bytes` and `file_mtime_ns`."""
+    looks: Slices
     """The cache."""
+    places: NDArray[np.uint32]
+    """Where in it the look at each picture is."""
 
 
-def _stamps(root: Path, paths: pl.Series) -> NDArray[np.int64]:
-    """Sizes and modification times of the files; -1 where there is none."""
-    stamps = np.full((2, len(paths)), -1, np.int64)
+def _stamped(root: Path, records: pl.DataFrame) -> pl.DataFrame:
+    """Records with sizes and modification times of their files; -1 where there is none."""
+    stamps = np.full((2, records.height), -1, np.int64)
     base = str(root)
-    for some in range(0, len(paths), AT_ONCE):
-        for at, path in enumerate(paths.slice(some, AT_ONCE).to_list(), start=some):
-            with contextlib.suppress(OSError):
-                found = os.stat(f"{base}/{path}")  # noqa: PTH116  a Path per file costs more than the call
-                stamps[0, at], stamps[1, at] = found.st_size, found.st_mtime_ns
-    return stamps
+    for at, path in enumerate(records["path"].to_list()):
+        with contextlib.suppress(OSError):
+            found = os.stat(f"{base}/{path}")  # noqa: PTH116  a Path per file costs more than the call
+            stamps[0, at], stamps[1, at] = found.st_size, found.st_mtime_ns
+    return records.with_columns(file_bytes=pl.Series(stamps[0]), file_mtime_ns=pl.Series(stamps[1]))
 
 
-def _items(todo: pl.DataFrame) -> Iterator[Item]:
-    for row in todo.iter_rows(named=True):
-        expected = Expected(
-            row["path"], row["sha256"], row["size_bytes"], row["mime_type"], row["width"], row["height"]
-        )
-        yield {name: row[name] for name in cache.KEY}, expected
+def _items(pictures: Slices, todo: NDArray[np.bool_]) -> Iterator[Item]:
+    for first, frame in pictures.frames():
+        some = frame.filter(pl.Series(todo[first : first + frame.height], dtype=pl.Boolean))
+        for row in some.iter_rows(named=True):
+            expected = Expected(
+                row["path"], row["sha256"], row["size_bytes"], row["mime_type"], row["width"], row["height"]
+            )
+            yield {name: row[name] for name in cache.KEY}, expected
 
 
-def _looks(root: Path, todo: pl.DataFrame, cores: int) -> Iterator[tuple[Key, Look]]:
+def _looks(root: Path, items: Iterator[Item], count: int, cores: int) -> Iterator[tuple[Key, Look]]:
     """Looks, with a bounded number of pictures in memory."""
-    items = _items(todo)
-    if todo.height >= BESIDE_FROM:
+    if count >= BESIDE_FROM:
         items = yield from looks_beside(root, items, cores)
     yield from _in_threads(root, items, cores)
 
@@ -87,30 +88,37 @@ def _in_threads(root: Path, items: Iterator[Item], threads: int) -> Iterator[tup
 
 def scan_pictures(
     root: Path,
-    records: pl.DataFrame,
+    records: Iterable[pl.DataFrame],
     folder: Path,
     *,
+    work: Path,
     threads: int | None = None,
     recheck: bool = False,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Seen:
     """Look at what was not looked at yet.
 
-    `records` has path, sha256, size_bytes, mime_type, width and height; `folder` is the cache. Interrupting
-    keeps the looks that are done.
+    `records` have path, sha256, size_bytes, mime_type, width and height, some at a time; `folder` is the cache,
+    `work` a folder to be made for what is found. Interrupting keeps the looks that are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if recheck:
         cache.clear(folder)
-    sizes, times = _stamps(root, records["path"])
-    records = records.with_columns(file_bytes=pl.Series(sizes), file_mtime_ns=pl.Series(times))
-    cache.tidy(folder, records)
-    todo = records.filter(cache.places(cache.parts_of(folder), records).is_null())
-    total, done = records.height, records.height - todo.height
+    pictures = write_slices((_stamped(root, some) for some in records), work)
+    numbers = [cache.numbers(rows) for _, rows in pictures.frames(*cache.KEY)]
+    wanted = np.concatenate([*numbers, np.empty(0, np.uint64)])
+    cache.tidy(folder, wanted)
+    looks = cache.looks(folder)
+    places = cache.places(looks, wanted)
+    todo = places == cache.NOWHERE
+    total, left = len(todo), int(todo.sum())
+    done = total - left
     tick(done, total)
+    if not left:
+        return Seen(pictures, looks, places)
     rows: list[tuple[Key, Look]] = []
     try:
-        for row in _looks(root, todo, threads or cores()):
+        for row in _looks(root, _items(pictures, todo), left, threads or cores()):
             rows.append(row)
             done += 1
             tick(done, total)
@@ -120,14 +128,14 @@ def scan_pictures(
     finally:
         if rows:
             cache.keep(folder, rows)
-    parts = cache.parts_of(folder)
-    where = cache.places(parts, records)
-    return Seen(records.with_columns(where).hstack(cache.light(parts, where)), parts)
+    looks = cache.looks(folder)
+    return Seen(pictures, looks, cache.places(looks, wanted))
 
 
-def strangers(root: Path, records: pl.DataFrame) -> list[str]:
+def strangers(root: Path, pictures: Slices) -> list[str]:
     """Files under images/ that no record in force names, relative to the run. They are nobody's business here."""
-    known = np.sort(records["path"].hash(0).to_numpy())
+    numbers = [rows["path"].hash(0).to_numpy() for _, rows in pictures.frames("path")]
+    known = np.sort(np.concatenate([*numbers, np.empty(0, np.uint64)]))
     found: list[str] = []
     for folder, _, names in os.walk(root / "images"):
         inside = Path(folder).relative_to(root).as_posix()

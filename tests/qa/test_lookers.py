@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -128,6 +129,13 @@ def deadly(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setattr(lookers, "start", lambda module, **_: beside.start("deadly_looker"))
 
 
+def scanned(root: Path, records: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """What a scan finds of these pictures, in their order."""
+    with tempfile.TemporaryDirectory() as work:
+        seen = scan.scan_pictures(root, [records], folder, work=Path(work) / "records")
+    return cache.light(seen.looks, seen.places)
+
+
 @pytest.mark.usefixtures("deadly")
 def test_a_process_that_dies_loses_nothing_and_a_picture_that_kills_two_is_found(
     tmp_path: Path, draw: Callable[..., Image.Image], encode: Callable[..., bytes]
@@ -154,8 +162,7 @@ def test_pictures_are_left_to_the_caller_where_no_process_can_be_had(
     monkeypatch.setattr(scan, "BESIDE_FROM", 1)
     columns = ("path", "sha256", "size_bytes", "mime_type", "width", "height")
     todo = pl.DataFrame([{name: getattr(p, name) for name in columns} for p in damaged], infer_schema_length=None)
-    found = scan.scan_pictures(tmp_path, todo, tmp_path / "looks").pictures
-    assert found["integrity"].null_count() == 0
+    assert scanned(tmp_path, todo, tmp_path / "looks")["integrity"].null_count() == 0
 
 
 def test_an_interrupted_pass_keeps_the_looks_it_got_and_leaves_no_process(
@@ -181,11 +188,12 @@ def test_an_interrupted_pass_keeps_the_looks_it_got_and_leaves_no_process(
     monkeypatch.setattr(lookers, "start", start)
     monkeypatch.setattr(scan, "BESIDE_FROM", 1)
     with pytest.raises(KeyboardInterrupt):
-        scan.scan_pictures(run.root, todo, run.root / "looks", tick=interrupting)
+        scan.scan_pictures(run.root, [todo], run.root / "looks", work=run.root / "first", tick=interrupting)
     assert started
     assert all(process.returncode is not None for process in started)
     seen: list[int] = []
-    scan.scan_pictures(run.root, todo, run.root / "looks", tick=lambda done, total: seen.append(done))
+    count = lambda done, total: seen.append(done)  # noqa: E731
+    scan.scan_pictures(run.root, [todo], run.root / "looks", work=run.root / "second", tick=count)
     assert seen[0] == 15
     assert seen[-1] == 40
 
@@ -205,16 +213,17 @@ def test_looks_in_many_short_parts_are_put_together_and_still_found(
     todo = pl.DataFrame([{name: getattr(p, name) for name in columns} for p in damaged], infer_schema_length=None)
     folder = tmp_path / "looks"
     for count in range(1, todo.height + 1):  # as of a run that grows
-        scan.scan_pictures(tmp_path, todo.head(count), folder)
+        scanned(tmp_path, todo.head(count), folder)
     assert len(cache.parts_of(folder)) < todo.height
     looked: list[int] = []
-    again = scan.scan_pictures(tmp_path, todo, folder, tick=lambda done, _total: looked.append(done))
+    halves = [todo.head(3), todo.slice(3)]
+    again = scan.scan_pictures(
+        tmp_path, halves, folder, work=tmp_path / "again", tick=lambda done, _total: looked.append(done)
+    )
     assert looked == [todo.height], "nothing was looked at again"
-    fresh = scan.scan_pictures(tmp_path, todo, tmp_path / "fresh")
-    assert again.pictures.drop("place").equals(fresh.pictures.drop("place"))
-    whole = again.pictures.filter(pl.col("phash").is_not_null())
-    thumbs = [b""] * whole.height
-    for which, some in cache.heavy(again.parts, whole["place"].to_numpy(), "thumb"):
-        for at, thumb in zip(which, some, strict=True):
-            thumbs[at] = thumb
-    assert thumbs == [look_at(tmp_path, Expected(p, None, None, None, None, None)).thumb for p in whole["path"]]
+    found = cache.light(again.looks, again.places)
+    assert found.equals(scanned(tmp_path, todo, tmp_path / "fresh"))
+    thumbs: dict[str, bytes | None] = {}
+    for which, some in again.looks.at(again.places, "thumb"):
+        thumbs.update(zip(todo["path"].gather(which), some["thumb"], strict=True))
+    assert thumbs == {p: look_at(tmp_path, Expected(p, None, None, None, None, None)).thumb for p in todo["path"]}
