@@ -38,48 +38,44 @@ def choose(f: Findings) -> Shown:
     """All clusters, members in order: the kept one first, then the first copies."""
     if f.duplicates is None or not f.duplicates.clusters.height:
         return Shown(large=pl.DataFrame(schema={"cluster": pl.UInt32(), "path": pl.String()}), pages=[])
-    clusters, pairs = f.duplicates.clusters, f.duplicates.pairs
     place = pl.int_range(pl.len()).over("cluster")
-    is_large = pl.col("cluster").is_in(_chosen(clusters, pairs))
-    some = clusters.with_columns(size=pl.len().over("cluster")).filter(
-        place < pl.when(is_large).then(MEMBERS_MAX).otherwise(2)
-    )
-    whole = pl.when(pl.col("integrity").list.len() == 0).then("sha256").alias("sha256")
-    files = f.pictures.lazy().select("image_id", "path", whole)
-    members = some.join(
-        files.join(some.lazy(), on="image_id", how="semi").collect(engine="streaming"),
-        on="image_id",
-        maintain_order="left",
-    )
-    told = members.join(_recognised(members, pairs), on="image_id", how="left", maintain_order="left")
-    small = told.filter(~is_large)
-    return Shown(large=told.filter(is_large), pages=list(small.iter_slices(2 * PAGE_CLUSTERS_MAX)))
+    clusters = f.duplicates.clusters.with_columns(size=pl.len().over("cluster"), place=place)
+    pairs = f.duplicates.pairs
+    small = _told(clusters.filter(pl.col("place") < 2), f.images, pairs)
+    is_large = pl.col("cluster").is_in(_chosen(small.filter(~pl.col("keep"))))
+    large = _told(clusters.filter(is_large & (pl.col("place") < MEMBERS_MAX)), f.images, pairs)
+    return Shown(large=large, pages=list(small.filter(~is_large).iter_slices(2 * PAGE_CLUSTERS_MAX)))
 
 
-def _chosen(clusters: pl.DataFrame, pairs: pl.DataFrame) -> list[int]:
+def _chosen(first_copies: pl.DataFrame) -> list[int]:
     """The largest clusters, then some of each kind of pair: edited copies tell more than the hundredth same file."""
-    kinds = (
-        clusters.join(pairs.select(image_id="image_b", kind="kind", edit="edit"), on="image_id", maintain_order="left")
-        .group_by("cluster", maintain_order=True)
-        .agg(pl.col("kind").first(), pl.col("edit").first())
-    )
-    some = kinds.group_by("kind", "edit", maintain_order=True).head(PER_KIND_MAX)["cluster"].to_list()
+    some = first_copies.group_by("kind", "edit", maintain_order=True).head(PER_KIND_MAX)["cluster"].to_list()
     return list(dict.fromkeys([*range(1, LARGEST_SHOWN + 1), *some]))[:LARGE_MAX]
 
 
-def _recognised(members: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def _told(members: pl.DataFrame, images: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.DataFrame:
+    """Members with their files, and how each was recognised."""
+    whole = pl.when(pl.col("integrity").list.len() == 0).then("sha256").alias("sha256")
+    files = images.select("image_id", "path", whole).join(members.lazy(), on="image_id", how="semi")
+    return members.join(files.collect(engine="streaming"), on="image_id", how="left", maintain_order="left").join(
+        _recognised(members, pairs), on="image_id", how="left", maintain_order="left"
+    )
+
+
+def _recognised(members: pl.DataFrame, pairs: pl.LazyFrame) -> pl.DataFrame:
     """How each copy was recognised: its pair with the kept one, or its nearest."""
     copies = members.filter(~pl.col("keep")).select("image_id", "cluster")
     kept = members.filter("keep").select("cluster", kept="image_id")
     how = ("kind", "edit", "distance", "similarity_percent")
+    wanted = copies.lazy().select("image_id")
     both = pl.concat(
         [
-            pairs.join(copies.select("image_id"), left_on=mine, right_on="image_id", how="semi").select(
+            pairs.join(wanted, left_on=mine, right_on="image_id", how="semi").select(
                 pl.col(mine).alias("image_id"), pl.col(other).alias("other"), *how
             )
             for mine, other in (("image_a", "image_b"), ("image_b", "image_a"))
         ]
-    )
+    ).collect(engine="streaming")
     return (
         both.join(copies.join(kept, on="cluster"), on="image_id")
         .sort(pl.col("other") != pl.col("kept"), "distance", "other")

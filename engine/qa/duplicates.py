@@ -53,9 +53,9 @@ class Duplicates(Struct, frozen=True, kw_only=True):
     """Distances, sizes, chance pairs: what the numbers rest on."""
 
     @property
-    def pairs(self) -> pl.DataFrame:
-        """The table, read whole."""
-        return pl.read_parquet(self.table)
+    def pairs(self) -> pl.LazyFrame:
+        """The table, for a query."""
+        return pl.scan_parquet(self.table)
 
 
 def threshold_distance(percent: float) -> int:

@@ -70,6 +70,12 @@ FLAGS: dict[str, Flag] = {
     "caption_variations": Flag(
         "warning", "caption", "Caption variations missing", "Fewer captions than asked for.", True
     ),
+    "caption_repeated": Flag(
+        "info",
+        "caption",
+        "Repeated caption",
+        "Equal, or nearly, to an earlier image's, which near_texts/ names. Of more than 200,000 a sample is compared.",
+    ),
     "no_labels": Flag("warning", "labels", "No labels", "Asked for, and not there.", True),
     "labels_missing": Flag("warning", "labels", "Label categories missing", "A category asked for has no value.", True),
     "labels_unknown": Flag("warning", "labels", "Label outside its vocabulary", "Not a value of its category.", True),

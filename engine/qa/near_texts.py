@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -136,6 +137,33 @@ def near_texts(frame: pl.LazyFrame, column: str) -> pl.DataFrame:
         .join(ids.rename({"row": "b", "image_id": "image_b"}), on="b")
         .sort("a", "b")
         .select("image_a", "image_b", "jaccard")
+    )
+
+
+def keep_near(found: pl.DataFrame, texts: str, folder: Path) -> None:
+    """Write what `near_texts` found into a table, a file for each kind of `texts`, named in the column of that name."""
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{texts}.parquet"
+    temporary = kept.with_suffix(".tmp")
+    found.select(pl.lit(texts).alias("texts"), *found.columns).write_parquet(temporary, compression="zstd")
+    temporary.replace(kept)
+
+
+def repeating(table: Path, texts: str) -> pl.Series:
+    """Images whose text repeats an earlier one, or nearly."""
+    return pl.scan_parquet(table).filter(pl.col("texts") == texts).select("image_b").collect()["image_b"]
+
+
+def examples(table: Path, texts: str, most: int) -> pl.DataFrame:
+    """Texts that most others nearly repeat: image_a, the image_b most like it, their jaccard, how many they are."""
+    nearly = pl.scan_parquet(table).filter((pl.col("texts") == texts) & (pl.col("jaccard") < 1))
+    return (
+        nearly.sort("jaccard", "image_b", descending=[True, False])
+        .group_by("image_a", maintain_order=True)
+        .agg(pl.col("image_b", "jaccard").first(), others=pl.len())
+        .sort("others", "jaccard", "image_a", descending=[True, True, False])
+        .head(most)
+        .collect(engine="streaming")
     )
 
 

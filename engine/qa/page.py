@@ -18,6 +18,7 @@ from engine.qa.page_data import (
     review_section,
     texts_section,
 )
+from engine.qa.page_near import near_part
 from engine.qa.page_pictures import pairs_section, worst_section
 from engine.qa.page_top import actions_part, facts_part, findings_part, header_part, score_part
 from engine.qa.report import Findings
@@ -73,7 +74,7 @@ def _report(report: QAReport, findings: Findings, shown: Shown, small: tuple[Saf
         ("duplicates", "Duplicates", duplicates_section(report, findings, album, shown, clusters)),
         ("pairs", "Image and prompt", pairs_section(findings, album, seed)),
         ("labels", "Labels", labels_section(report)),
-        ("texts", "Captions and comments", texts_section(report)),
+        ("texts", "Captions and comments", texts_section(report, near_part(report, findings))),
         ("people", "Representation", bias_section(report)),
         ("review", "People's review", review_section(report)),
         ("cost", "Cost, time, refusals", cost_section(report)),

@@ -117,8 +117,8 @@ def _beside_target(mix: dict[str, Any]) -> Safe:
     )
 
 
-def texts_section(report: QAReport) -> Safe | None:
-    """Lengths, words, variety of captions and comments."""
+def texts_section(report: QAReport, repeated: Safe | None = None) -> Safe | None:
+    """Lengths, words, variety of captions and comments, and examples of what is `repeated`."""
     texts: dict[str, Any] = report.statistics["texts"]
     if not texts["captions"]["lengths"]["n"] and not texts["comments"]["lengths"]["n"]:
         return None
@@ -168,10 +168,13 @@ def texts_section(report: QAReport) -> Safe | None:
                  "more is more varied. Compression: how many times smaller the sample gets; less is more varied. The "
                  f"sample has {_in_words([(name, t['variety']['texts'], t) for name, t in told.items()])}. Repeated: "
                  "of all texts, those equal to an earlier one. Nearly: at least 80 % of three-word runs shared with "
-                 f"an earlier one, among {_in_words([(name, t['compared'], t) for name, t in compared.items()])}.",
+                 f"an earlier one, among {_in_words([(name, t['compared'], t) for name, t in compared.items()])}; "
+                 "near_texts/ beside this page names each of these, and the text that it repeats.",
             cls="small quiet")
     )  # fmt: skip
     parts += [tag("p", note, cls="say") for note in report.method["not_applied"]]
+    if repeated is not None:
+        parts.append(repeated)
     for name in ("captions", "comments"):
         top = texts[name]["words"]["top"][:WORDS_SHOWN]
         if top:

@@ -36,37 +36,36 @@ def _thumb(album: Album, row: dict[str, Any], *notes: object) -> Safe:
 
 def worst_section(f: Findings, album: Album) -> Safe | None:
     """A few images of each flag, the gravest flags first; None when no image has one."""
-    chosen: dict[str, dict[str, Any]] = {}
-    names = sorted((n for n in FLAGS if FLAGS[n].subject == "image"), key=lambda n: _RANK[FLAGS[n].severity])
-    wanted = ["image_id", "index", "path", "flags", "fault"]
-    flagged = f.pictures.lazy().filter(pl.col("flags").list.len() > 0).select(wanted).collect(engine="streaming")
-    if not flagged.height:
+    names = [n for n, flag in FLAGS.items() if flag.subject == "image" and flag.severity != "info" and n != "duplicate"]
+    kinds = pl.Enum(sorted(names, key=lambda name: _RANK[FLAGS[name].severity]))
+    flagged = f.images.with_row_index("row").filter(pl.col("flags").list.len() > 0)
+    each = flagged.select("row", flag="flags").explode("flag").filter(pl.col("flag").is_in(names))
+    found = each.with_columns(pl.col("flag").cast(kinds)).collect(engine="streaming").sort("flag", "row")
+    few = found.group_by("flag", maintain_order=True).head(PER_FLAG_MAX)["row"]
+    chosen = few.unique(maintain_order=True).head(WORST_MAX)
+    if not len(chosen):
         return None
-    for name in names:
-        if FLAGS[name].severity == "info" or name == "duplicate":
-            continue
-        for row in flagged.filter(pl.col("flags").list.contains(name)).head(PER_FLAG_MAX).iter_rows(named=True):
-            if len(chosen) < WORST_MAX:
-                chosen.setdefault(row["image_id"], row)
-    if not chosen:
-        return None
-    album.draw((r["path"] for r in chosen.values()), THUMB_PX)
-    shown = [
+    count = int(flagged.select(pl.len()).collect(engine="streaming").item())
+    shown = flagged.filter(pl.col("row").is_in(chosen.implode())).select("row", "image_id", "path", "flags", "fault")
+    rows = {row["row"]: row for row in shown.collect(engine="streaming").iter_rows(named=True)}
+    some = [rows[number] for number in chosen]
+    album.draw((row["path"] for row in some), THUMB_PX)
+    thumbs = [
         _thumb(
             album, row, *[_badge(x) for x in row["flags"] if x in FLAGS],
             tag("p", shorten(row["fault"], 90), cls="small quiet") if row["fault"] else None,
         )
-        for row in chosen.values()
+        for row in some
     ]  # fmt: skip
     return join(
-        tag("p", f"{len(shown)} of {number(flagged.height)} images with a finding, up to {PER_FLAG_MAX} of each kind."),
-        tag("div", *shown, cls="thumbs"),
+        tag("p", f"{len(thumbs)} of {number(count)} images with a finding, up to {PER_FLAG_MAX} of each kind."),
+        tag("div", *thumbs, cls="thumbs"),
     )
 
 
 def pairs_section(f: Findings, album: Album, seed: int) -> Safe | None:
     """A seeded random sample of images beside what was asked and what was said about them."""
-    decoded = f.pictures.lazy().filter(pl.col("luma_std").is_not_null())
+    decoded = f.images.filter(pl.col("luma_std").is_not_null())
     height = decoded.select(pl.len()).collect().item()
     if not height:
         return None

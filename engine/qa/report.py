@@ -59,14 +59,6 @@ class Findings(Struct, frozen=True, kw_only=True):
         return pl.scan_parquet(self.pictures_table)
 
     @property
-    def pictures(self) -> pl.DataFrame:
-        """What the page shows of pictures, read whole."""
-        return pl.read_parquet(
-            self.pictures_table,
-            columns=["image_id", "index", "path", "sha256", "integrity", "fault", "luma_std", "flags"],
-        )
-
-    @property
     def answers(self) -> pl.LazyFrame:
         """What was found of each answer: qa/answers.parquet."""
         return pl.scan_parquet(self.answers_table)

@@ -24,6 +24,7 @@ from engine.qa.decisions import read_decisions
 from engine.qa.duplicates import find_duplicates
 from engine.qa.judge import Thresholds, one_of, with_flag
 from engine.qa.model import Options, Progress, QAReport
+from engine.qa.near_texts import repeating
 from engine.qa.page import remove_pages, write_pages
 from engine.qa.pictures import in_order, judged, prints
 from engine.qa.report import Findings, assemble
@@ -125,6 +126,9 @@ def _pass(
     }
     redundant = np.empty(0, np.uint32) if duplicates is None else duplicates.redundant
     statistics = all_statistics(tables, config, options.seed)
+    if config.validation.validate_metadata:
+        again = one_of(repeating(tables.near_texts, "captions"))
+        answers = answers.with_columns(with_flag("caption_repeated", again & pl.col("for_caption")))
     tell(Progress("comparing what was asked with what is told", 0, 0))
     bias = all_bias(tables, config)
     _write_pictures(pictures, redundant, flags, one_of(sorted(accepted)), work)

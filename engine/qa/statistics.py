@@ -9,7 +9,7 @@ import polars as pl
 
 from engine.qa.answers import normal_label
 from engine.qa.money import money
-from engine.qa.near_texts import NEAR_TEXTS_MAX, near_texts
+from engine.qa.near_texts import NEAR_TEXTS_MAX, keep_near, near_texts
 from engine.qa.numbers import balance, entropy, total_variation, wilson
 from engine.qa.tables import REDO, Tables, slug
 from engine.qa.targets import target_mix
@@ -175,7 +175,9 @@ def text_statistics(tables: Tables, seed: int) -> dict[str, Any]:
             "repeated": repeated(measured),
         }
         if name != "comments":
-            near = near_texts(sampled(frame, n, seed, NEAR_TEXTS_MAX), "text").filter(pl.col("jaccard") < 1)
+            found = near_texts(sampled(frame, n, seed, NEAR_TEXTS_MAX), "text")
+            keep_near(found, name, tables.near_texts)
+            near = found.filter(pl.col("jaccard") < 1)
             out[name]["compared"] = how_many(measured, seed, NEAR_TEXTS_MAX)
             out[name]["nearly_repeated"] = near.height
             out[name]["near_examples"] = near.head(5).rows()

@@ -42,6 +42,11 @@ class Tables(Struct, frozen=True):
     images_log: Reading
     metadata_log: Reading
 
+    @property
+    def near_texts(self) -> Path:
+        """One row per text that repeats an earlier one, or nearly: what is found when they are compared."""
+        return self.prompts.with_name("near_texts")
+
 
 REDO = "redo"
 """The error of a line that asks again for what was settled."""

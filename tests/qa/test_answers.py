@@ -141,6 +141,28 @@ def test_nearly_equal_texts_are_paired_and_different_ones_are_not():
     assert len(found) == 2
 
 
+def test_a_caption_that_repeats_another_is_named_with_it_and_shown(make_run, draw, encode):
+    line = "A long line of workers walks along the river carrying red banners under a grey morning sky in early {}"
+    told = {1: line.format("spring"), 2: line.format("autumn"), 3: line.format("spring").upper()}
+    run = make_run()
+    for index in range(1, 6):
+        run.image(index, encode(draw(index)))
+        caption = told.get(index, f"Text {index} speaks of {index * 7} birds over {index * 3} houses near lake {index}")
+        run.answer(index, caption=caption, captions=(caption,))
+    report = run_qa(run.root)
+    found = pl.read_parquet(run.root / "qa" / "near_texts").filter(pl.col("texts") == "captions")
+    pairs = {(a[-1], b[-1]): j for a, b, j in found.select("image_a", "image_b", "jaccard").iter_rows()}
+    assert list(pairs) == [("1", "2"), ("1", "3")]
+    assert 0.8 <= pairs["1", "2"] < pairs["1", "3"] == 1
+    answers = pl.read_parquet(run.root / "qa" / "answers.parquet")
+    flagged = answers.filter(pl.col("flags").list.contains("caption_repeated"))["index"].to_list()
+    assert flagged == [2, 3]
+    assert report.flags == {"caption_repeated": 2}
+    page = (run.root / "qa" / "report.html").read_text(encoding="utf-8")
+    assert "early <mark>spring</mark>" in page
+    assert "early <mark>autumn</mark>" in page
+
+
 def test_a_fault_goes_with_the_text_that_had_it(make_run, draw, encode):
     run = make_run()
     run.image(1, encode(draw(1)))
