@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -72,12 +72,18 @@ class _Pool:
         weakref.finalize(self, _Counter.close, self._counter, count)
 
     async def __call__(self, work: Callable[[], T], /) -> T:
-        ends = self._begin(work)
-        with anyio.CancelScope(shield=True):
-            await ends
-        return ends.result()
+        piece = self._begin(work)
+        try:
+            return await piece.ends
+        except asyncio.CancelledError:
+            # A shield around each wait would cost a quarter of it, and nearly nobody is cancelled.
+            if not piece.over:
+                piece.late = asyncio.Event()
+                with anyio.CancelScope(shield=True):
+                    await piece.late.wait()
+            raise
 
-    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def _begin(self, work: Callable[[], T]) -> _Piece[T]:
         counter = self._counter
         if self._threads < min(counter.open + 1, self._count):
             try:
@@ -87,9 +93,47 @@ class _Pool:
                 if not self._threads:
                     raise
         counter.open += 1
-        ends: asyncio.Future[T] = counter.loop.create_future()
-        counter.waiting.put((work, ends))
-        return ends
+        piece = _Piece(work, counter.loop.create_future())
+        counter.waiting.put(piece)
+        return piece
+
+
+class _Piece(Generic[T]):
+    """A piece of work on its way through a thread."""
+
+    __slots__ = ("ends", "error", "late", "over", "result", "work")
+
+    def __init__(self, work: Callable[[], T], ends: asyncio.Future[T]) -> None:
+        self.work: Callable[[], T] | None = work
+        self.ends = ends
+        self.over = False
+        self.late: asyncio.Event | None = None
+        """Set for a caller who was cancelled when it is over."""
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+    def do(self) -> None:
+        """In a thread: the work, and what came of it."""
+        work, self.work = cast(Callable[[], T], self.work), None
+        try:
+            self.result = work()
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked for the work
+            self.error = error
+        finally:
+            del work  # nor shall a picture's bytes wait here, or in the error's traceback, for the collector
+
+    def settle(self) -> None:
+        """On the loop: told to who waits."""
+        self.over = True
+        if self.late is not None:
+            self.late.set()
+        elif self.ends.done():  # cancelled, and not yet waiting for the end
+            return
+        elif self.error is None:
+            self.ends.set_result(cast(T, self.result))
+        else:
+            error, self.error = self.error, None  # its traceback knows this piece
+            self.ends.set_exception(error)
 
 
 class _Counter:
@@ -97,22 +141,19 @@ class _Counter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.waiting: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self.waiting: SimpleQueue[_Piece[Any] | None] = SimpleQueue()
         self.open = 0
         """Pieces handed in and not yet handed back; counted by the loop."""
-        self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._ended: deque[_Piece[Any]] = deque()
         self._told = False
         """The loop knows that there are ends, and has not begun to take them."""
 
     def serve(self) -> None:
         """One thread's life."""
         while (piece := self.waiting.get()) is not None:
-            work, ends = piece
-            try:
-                self._ended.append((ends, work(), None))
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked for the work
-                self._ended.append((ends, None, error))
-            del piece, work, ends  # a picture's bytes shall not wait here for the next one
+            piece.do()
+            self._ended.append(piece)
+            del piece
             # Looked at after the append, and taken back by `_settle` before it looks: no end is missed.
             if not self._told:
                 self._told = True
@@ -122,14 +163,8 @@ class _Counter:
     def _settle(self) -> None:
         self._told = False
         while self._ended:
-            ends, result, error = self._ended.popleft()
             self.open -= 1
-            if ends.done():  # cancelled by somebody who knows nothing of shields
-                continue
-            if error is None:
-                ends.set_result(result)
-            else:
-                ends.set_exception(error)
+            self._ended.popleft().settle()
 
     def close(self, threads_max: int) -> None:
         """Have the threads leave once their work is done."""
