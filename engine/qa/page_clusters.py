@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 
@@ -20,22 +19,16 @@ from engine.qa.markup import Safe, join, shorten, tag
 from engine.qa.model import QAReport
 from engine.qa.report import Findings
 from engine.qa.sheets import COLUMNS, ROWS, SHEET_CLUSTERS, Pair, Picture, Sheets, fineness
-from engine.qa.thumbs import Album
+from engine.qa.thumbs import Album, link_to
 
 THUMB_PX = 200
-ID_CHARS, PATH_CHARS = 80, 300
+ID_CHARS = 80
 SMALL = (
     "Of each cluster the image that is kept and its first copy, or one picture where both are the same file; then the "
     "number of the cluster, how many images it has, and how that copy was recognised. Pictures are links to the files "
     "of the run, cut to a square; clusters.parquet names every image."
 )
 EDITS = {"mirror": "mirrored", "crop": "cropped", "rotate": "turned"}
-
-
-def link_to(path: str) -> str | None:
-    """Where the file lies, seen from the page in qa/; None where the path is none of ours."""
-    parts = path.split("/")
-    return f"../{quote(path, errors='replace')}" if len(path) <= PATH_CHARS and ".." not in parts and parts[0] else None
 
 
 def _alike(row: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from engine.qa.charts import number
 from engine.qa.markup import Safe, join, shorten, tag
 from engine.qa.model import FLAGS
 from engine.qa.report import Findings
-from engine.qa.thumbs import Album
+from engine.qa.thumbs import Album, link_to
 
 WORST_MAX, PER_FLAG_MAX = 36, 6
 PAIRS_MIN, PAIRS_MAX, PAIRS_SHARE, PAIRS_OPEN = 10, 24, 0.05, 8
@@ -27,7 +27,9 @@ def _badge(flag: str) -> Safe:
 def _thumb(album: Album, row: dict[str, Any], *notes: object) -> Safe:
     return tag(
         "div",
-        tag("div", album.image(row["path"], THUMB_PX, f"Image {row['image_id']}"), cls="frame"),
+        tag(
+            "a", album.image(row["path"], THUMB_PX, f"Image {row['image_id']}"), cls="frame", href=link_to(row["path"])
+        ),
         tag("p", row["image_id"], cls="id"),
         *notes,
         cls="thumb",
@@ -130,7 +132,11 @@ def _pair(album: Album, row: dict[str, Any], asked: dict[str, Any], said: dict[s
         "div",
         tag(
             "div",
-            album.image(row["path"], PICTURE_PX, shorten(said.get("caption"), 200) or f"Image {row['image_id']}"),
+            tag(
+                "a",
+                album.image(row["path"], PICTURE_PX, shorten(said.get("caption"), 200) or f"Image {row['image_id']}"),
+                href=link_to(row["path"]),
+            ),
             tag("p", row["image_id"], cls="id small quiet"),
             *flags,
             cls="picture",

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -18,6 +19,13 @@ BUDGET_BYTES = 960_000
 """Of all pictures together; base64 adds a third, and the page stays under 1.5 MB."""
 BUDGET_BYTES_MIN = 700_000
 """Of these, however much the small ones of duplicates take."""
+PATH_CHARS = 300
+
+
+def link_to(path: str) -> str | None:
+    """Where the file lies, seen from the page in qa/; None where the path is none of ours."""
+    parts = path.split("/")
+    return f"../{quote(path, errors='replace')}" if len(path) <= PATH_CHARS and ".." not in parts and parts[0] else None
 
 
 def _small(root: Path, name: str, side_px: int) -> bytes | None:

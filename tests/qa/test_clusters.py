@@ -11,8 +11,8 @@ from PIL import Image
 from engine.qa import run_qa
 from engine.qa.clusters import page_name
 from engine.qa.model import Options
-from engine.qa.page_clusters import link_to
 from engine.qa.sheets import COLUMNS, ROWS, Picture, Sheets, fineness
+from engine.qa.thumbs import link_to
 
 
 @pytest.fixture
