@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ async def _drive(config: RunConfig, options: Mapping[str, Any], quiet: bool) -> 
         await group.start(_obey_signals, lambda: the_run, calls, say)
         with calls:
             async with open_run(observer=None if quiet else progress, **options) as the_run:
+                gc.freeze()  # what is there by now stays: the collector would stop a busy loop for 0.1 s to find that
                 progress.quota = partial(quota_lines, the_run)
                 if not quiet and logging.log_to_console:
                     group.start_soon(progress.watch)

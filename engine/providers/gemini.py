@@ -12,7 +12,6 @@ once, and tests/contracts/test_wire.py says what changed.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import time
 from collections import OrderedDict
@@ -87,7 +86,7 @@ async def open_gemini(
         ) from None
     if backend == "vertex" and (project or location):
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
-    await asyncio.to_thread(importlib.import_module, "google.genai")  # About a second, off the loop.
+    await asyncio.to_thread(sdk.load)  # off the loop
     default_url = sdk.DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
     session = wire.open_session(base_url or default_url, timeout_s=timeout_s, middlewares=(tap,))
     try:

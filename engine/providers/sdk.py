@@ -47,20 +47,23 @@ class ModelSummary(Struct, frozen=True, kw_only=True):
     output_tokens_max: int | None = None
 
 
-def _load() -> None:
-    """Import google-genai, which makes a hundred thousand objects that stay.
+def load() -> None:
+    """Import google-genai; takes a second.
 
-    The collector would go through them several times meanwhile, and once more, for a tenth of a second, between the
-    first calls. It does once, now, in the time it is spared meanwhile.
+    It makes a hundred thousand objects that stay. The collector would go through them several times meanwhile, and
+    once more, for a tenth of a second, between the first calls. It does once, now, in the time it is spared meanwhile.
     """
-    if "google.genai.types" in sys.modules or not gc.isenabled():
+    if "google.genai.types" in sys.modules:
         return
+    collecting = gc.isenabled()
     gc.disable()
     try:
         importlib.import_module("google.genai.types")
     finally:
-        gc.enable()
-    gc.collect()
+        if collecting:
+            gc.enable()
+    if collecting:
+        gc.collect()
 
 
 def open_client(
@@ -73,7 +76,6 @@ def open_client(
     timeout_s: float,
 ) -> Client:
     """The SDK's client, which sends on our session. Raises ConfigError."""
-    _load()
     from google import genai
     from google.genai import types
 
