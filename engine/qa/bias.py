@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy import special
 
 from engine.qa.answers import normal_label
+from engine.qa.by_image import KEY, by_image
 from engine.qa.languages import reads_english
 from engine.qa.marks import DESCRIBED, said
 from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
-from engine.qa.statistics import answered
-from engine.qa.tables import Tables, slug
-from engine.qa.texts import STOP_WORDS, WORD
+from engine.qa.parts import each
+from engine.qa.statistics import LABELLED
+from engine.qa.tables import OK, Tables, slug
+from engine.qa.texts import STOP_WORDS, WORD, counted_words
 from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
@@ -44,16 +47,27 @@ _AGE = {"18-24": "young", "25-34": "young", "35-44": "middle", "45-54": "middle"
 
 
 def _described(tables: Tables) -> pl.DataFrame:
-    """Per image: what was asked for, and which words its caption has. No text is read."""
+    """What was asked for, which words captions have, and of how many images (`n`) both is so. No text is read."""
     marks = [f"{dimension}:{group}" for dimension, groups in DESCRIBED.items() for group in groups]
-    said_of = [said(mark).alias(mark) for mark in marks]
-    told = answered(tables, "caption").filter("has_caption").select("image_id", *said_of)
-    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
-    return (
-        asked.select("image_id", "gender", "age_group", "area", "women_asked", "men_asked")
-        .join(told, on="image_id")
-        .collect(engine="streaming")
+    people = ("age_group", "area", "women_asked", "men_asked")
+    area = pl.col("area").str.to_lowercase().cast(pl.Categorical)
+    asked = by_image(
+        tables.prompts,
+        lambda rows: rows.filter(OK).select(KEY, pl.col("age_group").cast(pl.Categorical), area, *people[2:]),
     )
+    told = pl.col("for_caption") & pl.col("has_caption")
+    said_of = [said(mark).alias(mark) for mark in marks]
+    counted = [
+        asked.beside(some).group_by(*people, *marks).agg(n=pl.len().cast(pl.Int64))
+        for some in each(tables.metadata, lambda rows: rows.filter(told).select(KEY, *said_of))
+    ]
+    both = pl.concat(counted).with_columns(pl.col("age_group", "area").cast(pl.String))
+    return both.group_by(*people, *marks).agg(pl.col("n").sum())
+
+
+def _n(rows: pl.DataFrame, of: str | None = None) -> int:
+    """How many images these are; or how many `of` a mark, or of a number of people, there are on them."""
+    return int(rows["n"].sum() if of is None else rows.select((pl.col(of).cast(pl.Int64) * pl.col("n")).sum()).item())
 
 
 def _percent(x: float) -> str:
@@ -68,16 +82,16 @@ def fidelity(seen: pl.DataFrame) -> list[dict[str, Any]]:
             "male": (pl.col("men_asked") > 0) & (pl.col("women_asked") == 0),
         },
         "age": {g: pl.col("age_group").replace_strict(_AGE, default=None) == g for g in ("young", "middle", "older")},
-        "area": {g: pl.col("area").str.to_lowercase() == g for g in ("urban", "rural")},
+        "area": {g: pl.col("area") == g for g in ("urban", "rural")},
     }
     out: list[dict[str, Any]] = []
     for dimension, groups in asked_for.items():
         for group, asked in groups.items():
             some = seen.filter(asked.fill_null(False))
-            n = some.height
-            own = some.select(pl.col(f"{dimension}:{group}").sum()).item() if n else 0
+            n = _n(some)
+            own = _n(some, f"{dimension}:{group}")
             others = [f"{dimension}:{g}" for g in groups if g != group]
-            other = some.filter(~pl.col(f"{dimension}:{group}") & pl.any_horizontal(others)).height if n else 0
+            other = _n(some.filter(~pl.col(f"{dimension}:{group}") & pl.any_horizontal(others)))
             low, high = wilson(own, n)
             row: dict[str, Any] = {
                 "dimension": dimension, "group": group, "n": n, "said": own, "said_other_only": other,
@@ -98,16 +112,16 @@ def fidelity(seen: pl.DataFrame) -> list[dict[str, Any]]:
 def representation(seen: pl.DataFrame) -> list[dict[str, Any]]:
     """Share of women and men asked for against the share that captions mention: ratio, interval, distances."""
     out: list[dict[str, Any]] = []
-    people = {"female": int(seen["women_asked"].sum() or 0), "male": int(seen["men_asked"].sum() or 0)}
-    ages = seen.select(pl.col("age_group").replace_strict(_AGE, default=None).value_counts()).unnest("age_group")
-    areas = seen.select(pl.col("area").str.to_lowercase().value_counts()).unnest("area")
+    people = {"female": _n(seen, "women_asked"), "male": _n(seen, "men_asked")}
+    ages = seen.group_by(pl.col("age_group").replace_strict(_AGE, default=None)).agg(pl.col("n").sum())
+    areas = seen.group_by("area").agg(pl.col("n").sum())
     asked: dict[str, dict[str, int]] = {
         "gender": people,
         "age": {str(g): int(n) for g, n in ages.iter_rows() if g},
         "area": {str(g): int(n) for g, n in areas.iter_rows() if g in DESCRIBED["area"]},
     }
     for dimension, groups in DESCRIBED.items():
-        said = {g: int(seen[f"{dimension}:{g}"].sum() or 0) for g in groups}
+        said = {g: _n(seen, f"{dimension}:{g}") for g in groups}
         n, total = sum(said.values()), sum(asked[dimension].values())
         if not total:
             continue
@@ -160,34 +174,10 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
     ]
     if not names:
         return []
-    labels = (
-        answered(tables, "labels")
-        .filter("has_labels")
-        .select("image_id", *[pl.col("label").struct.field(slug(c)).alias(f"label:{c}") for c in names])
-    )
-    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", *GROUPS)
-    # Once into memory, a few bytes a cell, instead of reading the tables for each of the many pairs.
-    both = (
-        asked.join(labels, on="image_id")
-        .select(pl.exclude("image_id").cast(pl.Categorical))
-        .collect(engine="streaming")
-    )
-    pairs = [(group, category) for group in GROUPS for category in names]
-    queries = [
-        both.lazy()
-        .select(group, f"label:{category}")
-        .drop_nulls()
-        .group_by(pl.all())
-        .len()
-        .cast({group: pl.String, f"label:{category}": pl.String})
-        .group_by(group, normal_label(pl.col(f"label:{category}")))
-        .agg(pl.col("len").sum())
-        for group, category in pairs
-    ]
     found: list[dict[str, Any]] = []
-    for (group, category), counts in zip(pairs, pl.collect_all(queries), strict=True):
-        wide = counts.pivot(f"label:{category}", index=group, values="len").fill_null(0).sort(group)
-        table = wide.drop(group).to_numpy().astype(float)
+    for (group, category), counts in _cross_counts(tables, names).items():
+        wide = counts.pivot("label", index="group", values="len").fill_null(0).sort("group")
+        table = wide.drop("group").to_numpy().astype(float)
         enough = table.sum(1) >= N_MIN if table.size else np.zeros(0, bool)
         if enough.sum() < 2:
             continue
@@ -208,37 +198,64 @@ def associations(tables: Tables, config: RunConfig) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (-r["stands"], -r["v"]))
 
 
+def _cross_counts(tables: Tables, categories: list[str]) -> dict[tuple[str, str], pl.DataFrame]:
+    """For each group asked for and category of labels: how many images (`len`) have a `group` and a `label`."""
+    asked = by_image(
+        tables.prompts,
+        lambda rows: rows.filter(OK).select(KEY, *[pl.col(group).cast(pl.Categorical) for group in GROUPS]),
+    )
+    labels = [normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in categories]
+    pairs = [(group, category) for group in GROUPS for category in categories]
+    counts: dict[tuple[str, str], list[pl.DataFrame]] = {pair: [] for pair in pairs}
+    for some in each(tables.metadata, lambda rows: rows.filter(LABELLED).select(KEY, *labels)):
+        both = asked.beside(some)
+        codes = {name: _coded(both[name]) for name in both.columns}
+        for group, category in pairs:
+            (a, groups), (b, values) = codes[group], codes[f"label:{category}"]
+            # What is null has the code after the last, and is left out.
+            table = np.bincount(a * (len(values) + 1) + b, minlength=(len(groups) + 1) * (len(values) + 1))
+            table = table.reshape(len(groups) + 1, -1)[:-1, :-1]
+            i, j = np.nonzero(table)
+            counts[group, category].append(
+                pl.DataFrame({"group": groups.gather(i), "label": values.gather(j), "len": table[i, j]})
+            )
+    return {
+        pair: pl.concat(found).group_by("group", "label").agg(pl.col("len").sum()).sort("group", "label")
+        for pair, found in counts.items()
+    }
+
+
+def _coded(values: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
+    """Values as numbers of the distinct ones; null as how many these are."""
+    texts = values.cast(pl.String)
+    distinct = texts.drop_nulls().unique().sort()
+    codes = texts.cast(pl.Enum(distinct)).to_physical().cast(pl.Int64).fill_null(len(distinct))
+    return codes.to_numpy(), distinct
+
+
 def _word_counts(tables: Tables, sides: dict[str, pl.Expr]) -> tuple[pl.DataFrame, dict[str, int]]:
     """In how many images' captions each word is, by side, and how many images each side has.
 
     Of more than `WORDS_IMAGES` images as many are drawn, by a hash of their ids.
     """
-    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
-    images = asked.select(pl.len()).collect().item()
+    images = pl.scan_parquet(tables.prompts).filter(OK).select(pl.len()).collect().item()
     drawn = pl.lit(True) if images <= WORDS_IMAGES else pl.col("key") < int(2**64 * WORDS_IMAGES / images)
-    some = (
-        asked.select(
-            "image_id", key=pl.col("image_id").hash(0), **{n: side.fill_null(False) for n, side in sides.items()}
-        )
-        .filter(drawn & pl.any_horizontal(*sides))
-        .drop("key")
-        .collect(engine="streaming")
+    told = {name: side.fill_null(False) for name, side in sides.items()}
+    some = by_image(
+        tables.prompts,
+        lambda rows: rows.filter(OK).select(KEY, **told).filter(drawn & pl.any_horizontal(*sides)),
     )
-    # Each word counts once for an image: one talkative caption is not evidence.
-    counted = (
-        answered(tables, "caption")
-        .select("image_id", "caption")
-        .join(some.lazy(), on="image_id")
-        .select(*sides, word=pl.col("caption").str.to_lowercase().str.extract_all(WORD).list.unique())
-        .explode("word")
-        .filter(pl.col("word").str.len_chars() > 2)
-        .group_by("word")
-        .agg(pl.col(*sides).sum())
-        .filter(~pl.col("word").is_in(list(STOP_WORDS)))
-        .collect(engine="streaming")
-        .sort("word")
-    )
-    return counted, {name: int(some[name].sum()) for name in sides}
+
+    def words(rows: pl.DataFrame) -> pl.DataFrame:
+        # Each word counts once for an image: one talkative caption is not evidence.
+        word = pl.col("caption").str.to_lowercase().str.extract_all(WORD).list.unique()
+        spread = some.beside(rows).select(*sides, word=word).explode("word")
+        return spread.filter(pl.col("word").str.len_chars() > 2).group_by("word").agg(pl.col(*sides).sum())
+
+    captions = each(tables.metadata, lambda rows: rows.filter("for_caption").select(KEY, "caption"))
+    counted = counted_words(words(rows) for rows in captions)
+    counted = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)))
+    return counted, {name: int(some.columns[name].sum()) for name in sides}
 
 
 def stereotypes(tables: Tables) -> list[dict[str, Any]]:
@@ -332,7 +349,7 @@ def all_bias(tables: Tables, config: RunConfig) -> dict[str, Any]:
     english = reads_english(config.metadata.language)
     return {
         "n_min": N_MIN,
-        "images_with_caption": seen.height,
+        "images_with_caption": _n(seen),
         "representation": representation(seen) if english else [],
         "fidelity": fidelity(seen) if english else [],
         "associations": associations(tables, config),

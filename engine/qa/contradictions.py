@@ -5,10 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from engine.qa.answers import normal_label
+from engine.qa.by_image import KEY, by_image
 from engine.qa.languages import reads_english
 from engine.qa.marks import RULES, said
-from engine.qa.statistics import answered
-from engine.qa.tables import Tables, slug
+from engine.qa.parts import each
+from engine.qa.statistics import LABELLED
+from engine.qa.tables import OK, Tables, slug
 from schemas.config import RunConfig
 
 OF_PICTURE = [name for name, rule in RULES.items() if rule[0] == "prompt"]
@@ -23,22 +25,17 @@ def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
     def marks(whose: str) -> list[pl.Expr]:
         return [said(name).fill_null(False).alias(name) for name, rule in rules.items() if rule[0] == whose]
 
-    prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", *marks("prompt"))
-    captions = answered(tables, "caption").select("image_id", *marks("caption"))
-    seen = [c for c in ("time_of_day", "crowd_size") if c in categories]
-    labels = (
-        answered(tables, "labels")
-        .filter("has_labels")
-        .select("image_id", *[normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in seen])
-    )
-    both = labels.join(prompts, on="image_id").join(captions, on="image_id", how="left")
     tests = {name: pl.col(name) & pl.col(f"label:{c}").is_in(list(values)) for name, (_, _, c, values) in rules.items()}
+    nothing = pl.DataFrame(schema={"image_id": pl.String, "rule": pl.String})
     if not tests:
-        return pl.DataFrame(schema={"image_id": pl.String, "rule": pl.String})
-    return (
-        both.select("image_id", rule=pl.concat_list([pl.when(t).then(pl.lit(n)) for n, t in tests.items()]))
-        .explode("rule")
-        .drop_nulls()
-        .collect(engine="streaming")
-        .sort("image_id", "rule")
-    )
+        return nothing
+    prompts = by_image(tables.prompts, lambda rows: rows.filter(OK).select(KEY, *marks("prompt")))
+    captions = by_image(tables.metadata, lambda rows: rows.filter("for_caption").select(KEY, *marks("caption")))
+    seen = [c for c in ("time_of_day", "crowd_size") if c in categories]
+    values = [normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in seen]
+    rule = pl.concat_list([pl.when(test).then(pl.lit(name)) for name, test in tests.items()])
+    found = [nothing]
+    for some in each(tables.metadata, lambda rows: rows.filter(LABELLED).select("image_id", KEY, *values)):
+        both = prompts.beside(some.with_columns(captions.if_known(some)))
+        found.append(both.select("image_id", rule=rule).explode("rule").drop_nulls())
+    return pl.concat(found).sort("image_id", "rule")

@@ -8,12 +8,15 @@ from typing import Any
 import polars as pl
 
 from engine.qa.answers import normal_label
+from engine.qa.by_image import KEY, by_image
 from engine.qa.money import money
 from engine.qa.near_texts import NEAR_TEXTS_MAX, keep_near, near_texts
 from engine.qa.numbers import balance, entropy, total_variation, wilson
-from engine.qa.tables import REDO, Tables, slug
+from engine.qa.parts import each
+from engine.qa.tables import OK, REDO, Tables, slug
 from engine.qa.targets import target_mix
 from engine.qa.texts import (
+    Texts,
     how_many,
     lengths,
     repeated,
@@ -27,7 +30,7 @@ from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
 VALUES_SHOWN = 20
-BATCH_ROWS = 50_000
+LABELLED = pl.col("for_labels") & pl.col("has_labels")
 ASKED_AS_LABEL = {
     "urban_city_center": "city_centre",
     "town_square": "square",
@@ -54,20 +57,14 @@ REFERENCE = {
 """Shares among the protest images of the UCLA Protest Image Dataset (Won et al. 2017). A reference, not a target."""
 
 
-def answered(tables: Tables, task: str) -> pl.LazyFrame:
-    """Answers in force for a task."""
-    return pl.scan_parquet(tables.metadata).filter(pl.col(f"for_{task}"))
-
-
 def _label_counts(tables: Tables, categories: Sequence[str]) -> dict[str, pl.DataFrame]:
     """How often each value stands in each category, as answered, counted in one pass over the answers."""
     names = [slug(c) for c in categories]
-    frame = answered(tables, "labels").filter("has_labels")
-    members = frame.select([pl.col("label").struct.field(name).alias(name) for name in names])
+    members = [pl.col("label").struct.field(name).alias(name) for name in names]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
-    for batch in members.collect_batches(chunk_size=BATCH_ROWS) if names else ():
+    for some in each(tables.metadata, lambda rows: rows.filter(LABELLED).select(members)) if names else ():
         for name in names:
-            parts[name].append(batch.group_by(v=name).len())
+            parts[name].append(some.group_by(v=name).len())
     return {
         c: pl.concat(parts[name]).group_by("v").agg(pl.col("len").sum())
         for c, name in zip(categories, names, strict=True)
@@ -127,19 +124,26 @@ def reference_rates(labels: dict[str, Any]) -> list[dict[str, Any]]:
 
 def asked_mix(tables: Tables) -> dict[str, Any]:
     """Settings asked for beside settings labelled: both mixes, how far apart, how often the label agrees."""
-    asked = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok").select("image_id", "asked_setting")
     schema = pl.scan_parquet(tables.metadata).collect_schema()
     label = schema.get("label")
     if not isinstance(label, pl.Struct) or "setting" not in [f.name for f in label.fields]:
         return {}
-    seen = answered(tables, "labels").select("image_id", seen=normal_label(pl.col("label").struct.field("setting")))
+    setting = pl.col("asked_setting").replace(ASKED_AS_LABEL).str.to_lowercase()
+    known = setting.is_in(list(set(ASKED_AS_LABEL.values())))
+    asked = by_image(
+        tables.prompts,
+        lambda rows: rows.filter(OK).select(KEY, asked=pl.when(known).then(setting).cast(pl.Categorical)),
+    )
+    seen = normal_label(pl.col("label").struct.field("setting"))
+    counted = [
+        asked.beside(some).drop_nulls().group_by("asked", "seen").len()
+        for some in each(tables.metadata, lambda rows: rows.filter("for_labels").select(KEY, seen=seen))
+    ]
     pairs = (
-        asked.join(seen, on="image_id")
-        .with_columns(asked=pl.col("asked_setting").replace(ASKED_AS_LABEL).str.to_lowercase())
-        .filter(pl.col("asked").is_in(list(set(ASKED_AS_LABEL.values()))) & pl.col("seen").is_not_null())
+        pl.concat(counted)
+        .with_columns(pl.col("asked").cast(pl.String))
         .group_by("asked", "seen")
-        .len()
-        .collect(engine="streaming")
+        .agg(pl.col("len").sum())
         .sort("asked", "seen")
     )
     if not pairs.height:
@@ -160,22 +164,31 @@ def asked_mix(tables: Tables) -> dict[str, Any]:
 
 def text_statistics(tables: Tables, seed: int) -> dict[str, Any]:
     """Lengths, words and variety of captions and comments, repeated and nearly repeated captions and prompts."""
-    captions = answered(tables, "caption").select("image_id", text="caption", size="caption_size")
-    comments = answered(tables, "comments").select(text="comments", size="comment_sizes").explode("text", "size")
-    prompts = pl.scan_parquet(tables.prompts).filter(pl.col("status") == "ok")
-    prompts = prompts.select("image_id", text="prompt", size="prompt_size")
+    metadata, prompts = tables.metadata, tables.prompts
+    kinds = {
+        "captions": Texts(
+            metadata, lambda rows: rows.filter("for_caption").select("image_id", text="caption", size="caption_size")
+        ),
+        "comments": Texts(
+            metadata,
+            lambda rows: (
+                rows.filter("for_comments").select(text="comments", size="comment_sizes").explode("text", "size")
+            ),
+        ),
+        "prompts": Texts(prompts, lambda rows: rows.filter(OK).select("image_id", text="prompt", size="prompt_size")),
+    }
     out: dict[str, Any] = {}
-    for name, frame in (("captions", captions), ("comments", comments), ("prompts", prompts)):
-        measured = sizes(frame)
+    for name, texts in kinds.items():
+        measured = sizes(texts)
         n = measured.height
         out[name] = {
             "lengths": lengths(measured),
-            "words": top_words(frame, measured, seed) if name != "prompts" else None,
-            "variety": variety(sample_texts(frame, n, seed)),
+            "words": top_words(texts, measured, seed) if name != "prompts" else None,
+            "variety": variety(sample_texts(texts, n, seed)),
             "repeated": repeated(measured),
         }
         if name != "comments":
-            found = near_texts(sampled(frame, n, seed, NEAR_TEXTS_MAX), "text")
+            found = near_texts(sampled(texts.lazy(), n, seed, NEAR_TEXTS_MAX), "text")
             keep_near(found, name, tables.near_texts)
             near = found.filter(pl.col("jaccard") < 1)
             out[name]["compared"] = how_many(measured, seed, NEAR_TEXTS_MAX)
@@ -186,28 +199,35 @@ def text_statistics(tables: Tables, seed: int) -> dict[str, Any]:
 
 def cost_and_time(tables: Tables) -> list[dict[str, Any]]:
     """Per stage and model: calls by outcome, money, seconds, tokens."""
-    lines = pl.scan_parquet(tables.attempts).filter(pl.col("error").ne_missing(REDO))  # these are no calls
-    status = pl.col("status")
-    rows = (
-        lines.group_by("stage", "model")
-        .agg(
-            calls=pl.len(),
-            ok=(status == "ok").sum(),
-            refused=(status == "refused").sum(),
-            failed=(status == "failed").sum(),
-            retried=(status == "retry").sum(),
-            cost_usd=pl.col("cost_usd").sum(),
-            cost_unknown=pl.col("cost_usd").is_null().sum(),
-            tokens=pl.col("tokens").sum(),
-            p50=pl.col("latency_s").filter(status == "ok").quantile(0.5),
-            p95=pl.col("latency_s").filter(status == "ok").quantile(0.95),
-            first=pl.col("generated_at").min(),
-            last=pl.col("generated_at").max(),
-        )
-        .sort("stage", "model")
-        .collect(engine="streaming")
+    calls = pl.col("error").ne_missing(REDO)  # the others ask again
+    status, of = pl.col("status"), ["stage", "model"]
+    counted = each(
+        tables.attempts,
+        lambda rows: (
+            rows.filter(calls)
+            .group_by(of)
+            .agg(
+                calls=pl.len(),
+                ok=(status == "ok").sum(),
+                refused=(status == "refused").sum(),
+                failed=(status == "failed").sum(),
+                retried=(status == "retry").sum(),
+                cost_usd=pl.col("cost_usd").sum(),
+                cost_unknown=pl.col("cost_usd").is_null().sum(),
+                tokens=pl.col("tokens").sum(),
+                first=pl.col("generated_at").min(),
+                last=pl.col("generated_at").max(),
+                seconds=pl.col("latency_s").filter(status == "ok").drop_nulls(),
+            )
+        ),
     )
-    return rows.to_dicts()
+    parts, seconds = pl.concat(counted), pl.col("seconds").explode()
+    timed = parts.filter(pl.col("seconds").list.len() > 0)
+    times = timed.group_by(of).agg(p50=seconds.quantile(0.5), p95=seconds.quantile(0.95))
+    first, last = pl.col("first").min(), pl.col("last").max()
+    rows = parts.group_by(of).agg(pl.exclude(*of, "seconds", "first", "last").sum(), first=first, last=last)
+    rows = rows.join(times, on=of, how="left", nulls_equal=True).sort(of)
+    return rows.select(*of, pl.exclude(*of, "first", "last"), "first", "last").to_dicts()
 
 
 def errors(tables: Tables) -> list[dict[str, Any]]:

@@ -11,17 +11,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from engine.qa.logs import Reading, spans
+from engine.qa.parts import each
 from engine.qa.rows import TASKS
 from engine.qa.tabulate import Stage, Task, tabulate_all, write_empty
 from engine.store.cores import cores
 from schemas.config import Metadata
 from schemas.metadata import slug
 
-__all__ = ["ROW_GROUP", "TASKS", "Tables", "build_tables", "slug"]
+__all__ = ["OK", "ROW_GROUP", "TASKS", "Tables", "build_tables", "slug"]
 
 ROW_GROUP = 20_000
 PROCESSES_MAX = 4
@@ -50,79 +53,111 @@ class Tables(Struct, frozen=True):
 
 REDO = "redo"
 """The error of a line that asks again for what was settled."""
+OK = pl.col("status") == "ok"
 
 
-def _in_force(lines: pl.DataFrame, flags: Sequence[str]) -> pl.DataFrame:
-    """Lines that count, with what each speaks for, how often it was asked for again, and the newest attempt at it.
+class _Lines(Struct, frozen=True):
+    """All lines of a stage in order, in numbers."""
 
-    Of an image the newest line, if it is final. Of a text the newest answer; without one, the newest final line.
-    """
-    force: list[pl.DataFrame] = []
-    for flag in flags or ["all"]:
-        some = lines.filter(pl.col(flag)) if flags else lines
-        again = some["key"].is_duplicated()
-        once = some.filter(~again & pl.col("final"))
-        force.append(
-            once.select("line", redone=pl.col("redo").cast(pl.UInt32), newest_attempt="attempt").with_columns(
-                pl.lit(True).alias(flag)
-            )
-        )
-        some = some.filter(again)
-        chosen = pl.col("line").arg_max()
-        if flags:
-            worth = pl.col("line").cast(pl.Int64) + pl.col("ok").cast(pl.Int64) * 2**40
-            chosen = pl.when("final").then(worth).otherwise(-1).arg_max()
-        newest = (
-            some.group_by("key")
-            .agg(
-                pl.col("line", "final").get(chosen),
-                redone=pl.col("redo").sum().cast(pl.UInt32),
-                newest_attempt=pl.col("attempt").get(pl.col("line").arg_max()),
-            )
-            .filter("final")
-        )
-        force.append(newest.select("line", "redone", "newest_attempt", pl.lit(True).alias(flag)))
-    found = pl.concat(force, how="diagonal")
-    return found if len(flags) < 2 else found.group_by("line").agg(pl.all().max())
+    line: NDArray[np.uint32]
+    key: NDArray[np.uint64]
+    attempt: NDArray[np.int64]
+    final: NDArray[np.bool_]
+    ok: NDArray[np.bool_]
+    redo: NDArray[np.bool_]
+    speaks: dict[str, NDArray[np.bool_]]
+    """By flag, whether a line speaks for the task."""
 
 
-def _settle(stage: Stage, work: Path, out: Path) -> None:
-    """The rows of a stage into `out`: all that `work` has, or those in force where something was asked twice."""
-    speaks_for = [f"for_{task}" for task in TASKS] if stage == "metadata" else []
-    lines = (
-        pl.scan_parquet(work / "attempts" / f"{stage}-*.parquet")
-        .select(
+def _lines(attempts: Path, stage: Stage, flags: Sequence[str]) -> _Lines:
+    frame = pl.concat(
+        pl.read_parquet(part, columns=["line", "attempt", "final", "status", "error", "image_id", *flags]).select(
             "line",
-            "attempt",
-            *speaks_for,
+            pl.col("attempt").fill_null(0),
+            *[pl.col(flag).fill_null(False) for flag in flags],
             final=pl.col("final").fill_null(False),
             ok=(pl.col("status") == "ok").fill_null(False),
             redo=(pl.col("error") == REDO).fill_null(False),
             key=pl.col("image_id").hash(0),
         )
-        .collect()
+        for part in sorted(attempts.glob(f"{stage}-*.parquet"))
     )
-    force = _in_force(lines, speaks_for)
-    final = lines.filter("final")
-    told = {flag: int(final[flag].sum()) for flag in speaks_for}
-    usual = force.height == final.height and not force["redone"].sum()
-    if not usual or any(force[flag].sum() != n for flag, n in told.items()):
-        wide = pl.scan_parquet(work / stage).drop(*speaks_for, "redone", "newest_attempt")
-        joined = wide.join(force.lazy(), on="line", how="inner", maintain_order="left")
-        speaks = [pl.col(flag).fill_null(False) for flag in speaks_for]
-        _replace(joined.with_columns(speaks) if speaks else joined.drop("all"), work / stage, work / "in-force")
+    columns = {name: frame[name].to_numpy() for name in frame.columns}
+    return _Lines(
+        **{name: columns[name] for name in ("line", "key", "attempt", "final", "ok", "redo")},
+        speaks={flag: columns[flag] for flag in flags},
+    )
+
+
+class _Force(Struct, frozen=True):
+    """Of every line, for which flags it counts (for images there is one, without a name), and of those that count how
+    often was asked again, and the newest attempt."""
+
+    flags: dict[str, NDArray[np.bool_]]
+    redone: NDArray[np.uint32]
+    newest: NDArray[np.int64]
+
+    @property
+    def any(self) -> NDArray[np.bool_]:
+        return np.logical_or.reduce([*self.flags.values()])
+
+
+def _in_force(lines: _Lines) -> _Force:
+    """Which lines count. Of an image the newest, if it is final. Of a text the newest answer; without one, the newest
+    final line."""
+    count = len(lines.line)
+    redone, newest = np.zeros(count, np.uint32), np.full(count, np.iinfo(np.int64).min)
+    flags: dict[str, NDArray[np.bool_]] = {}
+    for flag, speaks in lines.speaks.items() or [("", np.ones(count, np.bool_))]:
+        flags[flag] = np.zeros(count, np.bool_)
+        at = np.flatnonzero(speaks)
+        if not len(at):
+            continue
+        at = at[np.argsort(lines.key[at], kind="stable")]  # those of one image together, in order
+        key = lines.key[at]
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        last = np.append(first[1:], len(at)) - 1
+        chosen = at[last]
+        if flag:
+            worth = np.where(lines.final[at], at + (lines.ok[at].astype(np.int64) << 40), -1)
+            best = np.maximum.reduceat(worth, first)
+            chosen = np.where(best < 0, chosen, best & ((1 << 40) - 1))
+        counts = lines.final[chosen]
+        again = np.add.reduceat(lines.redo[at], first, dtype=np.uint32)
+        flags[flag][chosen[counts]] = True
+        # A line that speaks for several tasks says the most of each.
+        redone[chosen[counts]] = np.maximum(redone[chosen[counts]], again[counts])
+        newest[chosen[counts]] = np.maximum(newest[chosen[counts]], lines.attempt[at[last]][counts])
+    return _Force(flags, redone, newest)
+
+
+def _settle(stage: Stage, work: Path, out: Path) -> None:
+    """The rows of a stage into `out`: all that `work` has, or those in force where something was asked twice."""
+    lines = _lines(work / "attempts", stage, [f"for_{task}" for task in TASKS] if stage == "metadata" else [])
+    force = _in_force(lines)
+    usual = (force.any == lines.final).all() and not force.redone[force.any].any()
+    if not usual or any((force.flags[flag] != (speaks & lines.final)).any() for flag, speaks in lines.speaks.items()):
+
+        def in_force(rows: pl.DataFrame) -> pl.DataFrame:
+            at = np.searchsorted(lines.line, rows["line"].to_numpy())
+            told = {flag: pl.Series(force.flags[flag][at]) for flag in lines.speaks}
+            rows = rows.with_columns(
+                redone=pl.Series(force.redone[at]), newest_attempt=pl.Series(force.newest[at]), **told
+            )
+            return rows.filter(pl.Series(force.any[at], dtype=pl.Boolean))
+
+        _rewrite(work / stage, in_force)
     shutil.rmtree(out, ignore_errors=True)
     (work / stage).rename(out)
 
 
-def _replace(rows: pl.LazyFrame, table: Path, scratch: Path) -> None:
-    """These rows in place of what the table had."""
-    scratch.mkdir()
-    rows.sink_parquet(
-        scratch / "rows.parquet", compression="zstd", compression_level=1, row_group_size=ROW_GROUP, maintain_order=True
-    )
-    shutil.rmtree(table)
-    scratch.rename(table)
+def _rewrite(table: Path, keep: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """What `keep` makes of each part in its place."""
+    for part in sorted(table.glob("*.parquet")):
+        scratch = part.with_suffix(".tmp")
+        rows = keep(pl.read_parquet(part))
+        rows.write_parquet(scratch, compression="zstd", compression_level=1, statistics=False)
+        scratch.replace(part)
 
 
 def build_tables(
@@ -168,7 +203,7 @@ def build_tables(
     drawn = _drawn_before(work / "image")
     _settle("image", work, tables.prompts)
     _settle("metadata", work, tables.metadata)
-    _drop_outdated(tables.prompts, tables.metadata, drawn, work)
+    _drop_outdated(tables.prompts, tables.metadata, drawn)
     shutil.rmtree(tables.attempts, ignore_errors=True)
     attempts.rename(tables.attempts)
     return tables
@@ -176,31 +211,30 @@ def build_tables(
 
 def _drawn_before(rows: Path) -> pl.DataFrame:
     """When a picture was first made, of those that were made more than once: a copy of it may have come again."""
-    made = (
-        pl.scan_parquet(rows).filter(pl.col("status") == "ok").select("image_id", "sha256", "generated_at", "attempt")
-    )
+    made = pl.col("status") == "ok"
+    again = pl.concat(each(rows, lambda some: some.filter(made & (pl.col("attempt") > 1)).select("image_id"))).unique()
+    if not again.height:
+        return again
+    anew = pl.col("image_id").is_in(again["image_id"].implode())
+    columns = ("image_id", "sha256", "generated_at")
     return (
-        made.join(made.filter(pl.col("attempt") > 1).select("image_id").unique(), on="image_id", how="semi")
+        pl.concat(each(rows, lambda some: some.filter(made & anew).select(*columns)))
         .group_by("image_id", "sha256")
         .agg(drawn_at=pl.col("generated_at").min())
-        .collect(engine="streaming")
     )
 
 
-def _drop_outdated(prompts: Path, metadata: Path, drawn: pl.DataFrame, work: Path) -> None:
+def _drop_outdated(prompts: Path, metadata: Path, drawn: pl.DataFrame) -> None:
     """Leave out texts that are older than their picture: they speak of one that was made anew since."""
     if not drawn.height:
         return
-    anew = pl.scan_parquet(prompts).select("image_id", "sha256").join(drawn.lazy(), on=["image_id", "sha256"])
-    older = pl.col("generated_at") < pl.col("drawn_at")
-    texts = pl.scan_parquet(metadata)
-    outdated = (
-        texts.select("image_id", "line", "generated_at")
-        .join(anew.select("image_id", "drawn_at"), on="image_id")
-        .filter(older)
-        .select("line")
-        .collect(engine="streaming")
-    )
-    if outdated.height:
-        kept = texts.join(outdated.lazy(), on="line", how="anti", maintain_order="left")
-        _replace(kept, metadata, work / "current")
+    shown = pl.concat(each(prompts, lambda some: some.select("image_id", "sha256").join(
+        drawn.lazy(), on=["image_id", "sha256"]
+    )))  # fmt: skip
+    anew = shown.select("image_id", "drawn_at")
+
+    def current(rows: pl.DataFrame) -> pl.DataFrame:
+        drawn_at = rows.select("image_id").join(anew, on="image_id", how="left", maintain_order="left")["drawn_at"]
+        return rows.filter(~(pl.col("generated_at") < drawn_at).fill_null(False))
+
+    _rewrite(metadata, current)

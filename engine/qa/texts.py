@@ -10,18 +10,25 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 from numpy.typing import NDArray
+
+from engine.qa.parts import each
 
 SAMPLE = 5_000
 TOKEN_BUDGET = 50_000
 WORD = r"[\p{L}\p{N}']+"
 WORDS_SAMPLE = 250_000
 TOP_WORDS = 60
+WORDS_WAITING = 500_000
+"""Counts of words that are added up together."""
+KEYS_AT_ONCE = 1 << 18
 STOP_WORDS = frozenset({
     "a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be",
     "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "could", "did", "do",
@@ -68,21 +75,59 @@ def measures(texts: pl.Series) -> pl.Series:
     ).to_struct("measures")
 
 
-def sizes(texts: pl.LazyFrame) -> pl.DataFrame:
-    """The measures of all texts there are, from their column `size`."""
-    measured = texts.select("size").unnest("size").filter(pl.col("chars").is_not_null())
-    return measured.collect(engine="streaming")
+class Texts(Struct, frozen=True):
+    """Texts of one kind in a table of a pass: `shape` makes `text` and `size`, their measures, of its rows."""
+
+    table: Path
+    shape: Callable[[pl.LazyFrame], pl.LazyFrame]
+
+    def lazy(self) -> pl.LazyFrame:
+        """All of them."""
+        return self.shape(pl.scan_parquet(self.table))
+
+    def each(self, query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+        """What a query makes of them, some at a time."""
+        return each(self.table, lambda rows: query(self.shape(rows)))
 
 
-def lengths(measured: pl.DataFrame) -> dict[str, Any]:
+class Sizes(Struct, frozen=True):
+    """The measures of all texts there are."""
+
+    keys: NDArray[np.uint64]
+    """In order; texts that share one differ in case and blanks at most."""
+    counts: dict[str, pl.DataFrame]
+    """How many have so many `chars`, so many `words`."""
+
+    @property
+    def height(self) -> int:
+        return len(self.keys)
+
+
+def sizes(texts: Texts) -> Sizes:
+    """Of all texts, from their measures. A key takes 8 bytes, the rest does not grow with their number."""
+    keys = bytearray()
+    counts: dict[str, list[pl.DataFrame]] = {"chars": [], "words": []}
+    there = pl.col("chars").is_not_null()
+    for some in texts.each(lambda rows: rows.select("size").unnest("size").filter(there)):
+        keys += some["key"].to_numpy().tobytes()
+        for unit, found in counts.items():
+            found.append(some.group_by(unit).len())
+    sorted_ = np.frombuffer(keys, np.uint64)
+    sorted_.sort()
+    return Sizes(
+        sorted_,
+        {unit: pl.concat(found).group_by(unit).agg(pl.col("len").sum()).sort(unit) for unit, found in counts.items()},
+    )
+
+
+def lengths(measured: Sizes) -> dict[str, Any]:
     """Characters and words: count, mean, median, extremes and a histogram."""
-    counts = {unit: measured.group_by(unit).len().sort(unit) for unit in ("chars", "words")}
-    return {"n": measured.height, **{unit: _spread(c, unit) for unit, c in counts.items()}}
+    return {"n": measured.height, **{unit: _spread(counts, unit) for unit, counts in measured.counts.items()}}
 
 
-def repeated(measured: pl.DataFrame) -> int:
+def repeated(measured: Sizes) -> int:
     """How many texts say, but for case and spaces, the same as an earlier one."""
-    return measured.height - measured["key"].n_unique()
+    return int((measured.keys[1:] == measured.keys[:-1]).sum())
 
 
 def _spread(counts: pl.DataFrame, unit: str) -> dict[str, Any]:
@@ -124,18 +169,38 @@ def sampled(texts: pl.LazyFrame, n: int, seed: int, count: int) -> pl.LazyFrame:
     return texts.filter(pl.col("text").is_not_null() if n <= count else _drawn(_KEY, n, seed, count))
 
 
-def how_many(measured: pl.DataFrame, seed: int, count: int) -> int:
+def how_many(measured: Sizes, seed: int, count: int) -> int:
     """How many texts `sampled` takes."""
     n = measured.height
-    return n if n <= count else int(measured.select(_drawn(pl.col("key"), n, seed, count).sum()).item())
+    if n <= count:
+        return n
+    slices = (pl.DataFrame({"key": measured.keys[at : at + KEYS_AT_ONCE]}) for at in range(0, n, KEYS_AT_ONCE))
+    return sum(int(some.select(_drawn(pl.col("key"), n, seed, count).sum()).item()) for some in slices)
 
 
-def top_words(texts: pl.LazyFrame, measured: pl.DataFrame, seed: int) -> dict[str, Any]:
+def counted_words(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Numbers by `word`, added up over frames that have them."""
+    waiting: list[pl.DataFrame] = []
+    for some in frames:
+        waiting.append(some)
+        if sum(frame.height for frame in waiting[1:]) > WORDS_WAITING:
+            waiting = [_added(waiting)]
+    return _added(waiting).sort("word")
+
+
+def _added(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames).group_by("word").sum()
+
+
+def top_words(texts: Texts, measured: Sizes, seed: int) -> dict[str, Any]:
     """The most frequent words without the commonest English ones, and the size of the vocabulary."""
     n = measured.height
-    some = sampled(texts, n, seed, WORDS_SAMPLE)
-    words = some.select(word=_words(pl.col("text")))
-    counted = words.explode("word").drop_nulls().group_by("word").len().collect(engine="streaming")
+
+    def words(rows: pl.LazyFrame) -> pl.LazyFrame:
+        some = sampled(rows, n, seed, WORDS_SAMPLE).select(word=_words(pl.col("text")))
+        return some.explode("word").drop_nulls().group_by("word").len()
+
+    counted = counted_words(texts.each(words))
     telling = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)) & (pl.col("word").str.len_chars() > 1))
     top = telling.sort(["len", "word"], descending=[True, False]).head(TOP_WORDS)
     return {
@@ -147,15 +212,15 @@ def top_words(texts: pl.LazyFrame, measured: pl.DataFrame, seed: int) -> dict[st
     }
 
 
-def sample_texts(texts: pl.LazyFrame, n: int, seed: int) -> list[str]:
+def sample_texts(texts: Texts, n: int, seed: int) -> list[str]:
     """A fixed-size sample that depends on the seed and the texts only, in a reproducible order."""
 
-    def drawn(count: int) -> pl.LazyFrame:
-        return sampled(texts, n, seed, count).select("text", key=_KEY.hash(seed))
+    def drawn(count: int) -> Iterator[pl.DataFrame]:
+        return texts.each(lambda rows: sampled(rows, n, seed, count).select("text", key=_KEY.hash(seed)))
 
-    some = drawn(SAMPLE + SAMPLE // 4).collect(engine="streaming")
+    some = pl.concat(drawn(SAMPLE + SAMPLE // 4))
     if some.height < min(n, SAMPLE):  # many equal texts share their hash
-        some = drawn(n).bottom_k(SAMPLE, by=["key", "text"]).collect(engine="streaming")
+        some = pl.concat(frame.bottom_k(SAMPLE, by=["key", "text"]) for frame in drawn(n))
     return some.sort("key", "text").head(SAMPLE)["text"].to_list()
 
 
