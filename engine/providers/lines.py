@@ -148,7 +148,7 @@ class _Line(asyncio.BufferedProtocol):
     def __init__(self, connection: Connection, key: Any, scratch: bytearray, drop: Callable[[_Line], None]) -> None:
         transport, protocol = connection.transport, connection.protocol
         if transport is None or protocol is None:
-            raise AttributeError("a new connection has no transport or no protocol")
+            raise NothingSent("the server closed the connection before it was asked")
         self.transport = transport
         self.key = key
         self.reusable = False

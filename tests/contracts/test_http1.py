@@ -287,6 +287,37 @@ async def test_an_idle_connection_that_was_closed_or_spoken_on_costs_no_call(far
         assert server.connections == 3
 
 
+@pytest.mark.parametrize("what", ["closed", "spoken on"])
+async def test_a_new_connection_that_was_closed_or_spoken_on_before_it_was_asked_costs_no_call(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if what == "spoken on":
+            writer.write(b"HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n")
+            asked.append(await reader.read())
+        writer.close()
+
+    make = lines.Lines._connect
+
+    async def and_wait(self: Any, like: Any) -> Any:
+        connection = await make(self, like)
+        await until(lambda: connection.transport is None or connection.protocol.should_close)
+        return connection
+
+    asked: list[bytes] = []
+    monkeypatch.setattr(lines.Lines, "_connect", and_wait)
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, open_gemini(api_key="k", base_url=url) as provider:
+        for _ in range(2):
+            with pytest.raises(ProviderError, match="nothing was sent") as raised:
+                await provider.call(PICTURE)
+            assert raised.value.kind is ErrorKind.CONNECT, "a call that was never made counts as one in doubt"
+        assert provider.transport == "fast", "one connection that was refused changed the transport of the whole run"
+    await until(lambda: len(asked) == (2 if what == "spoken on" else 0))
+    assert not any(asked)
+
+
 async def test_large_requests_whose_answer_comes_early_do_not_spoil_the_next(far_side: Any, tmp_path: Any) -> None:
     """A far side that has seen enough answers before everything was sent."""
     served = 0
