@@ -36,6 +36,7 @@ WIRES = {
 ARMS: dict[str, list[str]] = {
     "a floor": ["floor.py", "{kind}"],
     "b plain script": ["plain.py", "{kind}", "{concurrency}"],
+    "i plain script, with aiohttp": ["plain.py", "{kind}", "{concurrency}", "aiohttp"],
     "c groundswell": ["whole.py", "{kind}", "{concurrency}"],
     "d provider, fast": ["call.py", "{kind}", "{concurrency}", "fast"],
     "e provider, sdk": ["call.py", "{kind}", "{concurrency}", "sdk"],
@@ -81,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="png,jpeg,text")
     parser.add_argument("--wires", default="plain", help=f"of {', '.join(WIRES)}")
-    parser.add_argument("--arms", default="abcdegh", help="first letters")
+    parser.add_argument("--arms", default="abicdegh", help="first letters")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of items per run")
@@ -97,9 +98,7 @@ def main() -> None:
             count = max(20, int(COUNTS[kind] * options.scale))
             results: dict[str, list[Any]] = {arm: [] for arm in arms}
             with server(kind, WIRES[wire]) as far, tempfile.TemporaryDirectory(dir=options.dir) as folder:
-                subprocess.run(
-                    ["chattr", "+T", folder], capture_output=True, check=False
-                )
+                subprocess.run(["chattr", "+T", folder], capture_output=True, check=False)
                 for n in range(options.runs):
                     for arm in arms if n % 2 == 0 else arms[::-1]:
                         if (arm[0] in "agh" and "gzip" in wire) or (arm[0] == "g" and kind != "png"):
