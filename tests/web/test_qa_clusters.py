@@ -149,7 +149,7 @@ def test_on_paper_a_stated_number_of_them_is_printed(page):
     lists = page.locator(".mosaic ol")
     assert [lists.nth(n).is_visible() for n in range(lists.count())] == [True, False]
     said = page.evaluate("getComputedStyle(document.querySelector('.all summary'), '::after').content")
-    assert "the first 120 on paper" in said
+    assert "on paper the first 120" in said
     assert lists.first.locator("li").count() == 120
     assert len(page.pdf(format="A4")) > 20_000
 
