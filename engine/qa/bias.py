@@ -20,10 +20,10 @@ from engine.qa.by_image import KEY, by_image
 from engine.qa.languages import reads_english
 from engine.qa.marks import DESCRIBED, said
 from engine.qa.numbers import cramers_v, discoveries, goodness_of_fit, jensen_shannon, log_odds, total_variation, wilson
-from engine.qa.parts import each
+from engine.qa.parts import each, totals
 from engine.qa.statistics import LABELLED
 from engine.qa.tables import OK, Tables, slug
-from engine.qa.texts import STOP_WORDS, WORD, counted_words
+from engine.qa.texts import STOP_WORDS, WORD
 from schemas.config import RunConfig
 from schemas.metadata import VOCABULARY
 
@@ -253,7 +253,7 @@ def _word_counts(tables: Tables, sides: dict[str, pl.Expr]) -> tuple[pl.DataFram
         return spread.filter(pl.col("word").str.len_chars() > 2).group_by("word").agg(pl.col(*sides).sum())
 
     captions = each(tables.metadata, lambda rows: rows.filter("for_caption").select(KEY, "caption"))
-    counted = counted_words(words(rows) for rows in captions)
+    counted = totals((words(rows) for rows in captions), "word")
     counted = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)))
     return counted, {name: int(some.columns[name].sum()) for name in sides}
 

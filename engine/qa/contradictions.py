@@ -8,7 +8,7 @@ from engine.qa.answers import normal_label
 from engine.qa.by_image import KEY, by_image
 from engine.qa.languages import reads_english
 from engine.qa.marks import RULES, said
-from engine.qa.parts import each
+from engine.qa.parts import each, few
 from engine.qa.statistics import LABELLED
 from engine.qa.tables import OK, Tables, slug
 from schemas.config import RunConfig
@@ -26,16 +26,17 @@ def contradictions(tables: Tables, config: RunConfig) -> pl.DataFrame:
         return [said(name).fill_null(False).alias(name) for name, rule in rules.items() if rule[0] == whose]
 
     tests = {name: pl.col(name) & pl.col(f"label:{c}").is_in(list(values)) for name, (_, _, c, values) in rules.items()}
-    nothing = pl.DataFrame(schema={"image_id": pl.String, "rule": pl.String})
     if not tests:
-        return nothing
+        return pl.DataFrame(schema={"image_id": pl.String, "rule": pl.String})
     prompts = by_image(tables.prompts, lambda rows: rows.filter(OK).select(KEY, *marks("prompt")))
     captions = by_image(tables.metadata, lambda rows: rows.filter("for_caption").select(KEY, *marks("caption")))
     seen = [c for c in ("time_of_day", "crowd_size") if c in categories]
     values = [normal_label(pl.col("label").struct.field(slug(c))).alias(f"label:{c}") for c in seen]
     rule = pl.concat_list([pl.when(test).then(pl.lit(name)) for name, test in tests.items()])
-    found = [nothing]
-    for some in each(tables.metadata, lambda rows: rows.filter(LABELLED).select("image_id", KEY, *values)):
-        both = prompts.beside(some.with_columns(captions.if_known(some)))
-        found.append(both.select("image_id", rule=rule).explode("rule").drop_nulls())
-    return pl.concat(found).sort("image_id", "rule")
+
+    def found(rows: pl.DataFrame) -> pl.DataFrame:
+        both = prompts.beside(rows.with_columns(captions.if_known(rows)))
+        return both.select("image_id", rule=rule).explode("rule").drop_nulls()
+
+    labels = each(tables.metadata, lambda rows: rows.filter(LABELLED).select("image_id", KEY, *values))
+    return few(found(some) for some in labels).sort("image_id", "rule")

@@ -12,7 +12,7 @@ from engine.qa.by_image import KEY, by_image
 from engine.qa.money import money
 from engine.qa.near_texts import NEAR_TEXTS_MAX, keep_near, near_texts
 from engine.qa.numbers import balance, entropy, total_variation, wilson
-from engine.qa.parts import each
+from engine.qa.parts import TOTALS_WAITING, each, totals
 from engine.qa.tables import OK, REDO, Tables, slug
 from engine.qa.targets import target_mix
 from engine.qa.texts import (
@@ -58,18 +58,24 @@ REFERENCE = {
 
 
 def _label_counts(tables: Tables, categories: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """How often each value stands in each category, as answered, counted in one pass over the answers."""
+    """How often each value stands in each category, as answered; a list counts once for each entry, blanks do not."""
     names = [slug(c) for c in categories]
     members = [pl.col("label").struct.field(name).alias(name) for name in names]
-    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
+    waiting: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
+    # A list ("primary_subjects", here as JSON text) counts once for each entry.
+    entries = pl.col("v").str.replace_all(r'"\s*,\s*"', "\x1f").str.strip_chars('[]"').str.split("\x1f")
+    value = normal_label(pl.col("v"))
+
+    def counted(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+        some = rows.group_by(v=name).len().select("len", v=entries).explode("v").select("len", v=value)
+        return some.filter(pl.col("v").str.len_chars() > 0).group_by("v").agg(pl.col("len").sum())
+
     for some in each(tables.metadata, lambda rows: rows.filter(LABELLED).select(members)) if names else ():
-        for name in names:
-            parts[name].append(some.group_by(v=name).len())
-    return {
-        c: pl.concat(parts[name]).group_by("v").agg(pl.col("len").sum())
-        for c, name in zip(categories, names, strict=True)
-        if parts[name]
-    }
+        for name, found in waiting.items():
+            found.append(counted(some, name))
+            if sum(frame.height for frame in found[1:]) > TOTALS_WAITING:
+                found[:] = [totals(found, "v")]
+    return {c: totals(waiting[name], "v") for c, name in zip(categories, names, strict=True) if waiting[name]}
 
 
 def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
@@ -78,33 +84,29 @@ def label_statistics(tables: Tables, config: RunConfig) -> dict[str, Any]:
     nothing = pl.DataFrame(schema={"v": pl.String(), "len": pl.UInt32()})
     out: dict[str, Any] = {}
     for category in config.metadata.label_categories:
-        # A list ("primary_subjects", here as JSON text) counts once for each entry.
-        parts = pl.col("v").str.replace_all(r'"\s*,\s*"', "\x1f").str.strip_chars('[]"').str.split("\x1f")
-        entries = (
-            answers.get(category, nothing)
-            .select("len", v=parts)
-            .explode("v")
-            .select("len", v=normal_label(pl.col("v")))
-            .filter(pl.col("v").str.len_chars() > 0)
-            .group_by("v")
-            .agg(pl.col("len").sum())
-            .sort(["len", "v"], descending=[True, False])
-        )
-        counts: dict[str, int] = {str(v): int(n) for v, n in entries.select("v", "len").iter_rows()}
+        entries = answers.get(category, nothing).sort(["len", "v"], descending=[True, False])
         known = VOCABULARY.get(category)
-        every = {**{v.lower(): 0 for v in known or ()}, **counts}
-        total = sum(counts.values())
-        values = sorted(every.items(), key=lambda kv: -kv[1])
         wanted = config.qa.targets.get(category, {})
+        vocabulary = [v.lower() for v in known or ()]
+        named = entries.filter(pl.col("v").is_in([*vocabulary, *wanted]))
+        # There may be as many values as images: only those that can be shown become objects of Python.
+        top: dict[str, int] = dict(
+            pl.concat([entries.head(VALUES_SHOWN), named]).unique(maintain_order=True).iter_rows()
+        )
+        values = sorted({**dict.fromkeys(vocabulary, 0), **top}.items(), key=lambda kv: -kv[1])
+        often = entries["len"].to_list()
+        total, bits = sum(often), entropy(often)
         shown = [[v, n] for i, (v, n) in enumerate(values) if i < VALUES_SHOWN or v in wanted]
+        unknown = entries.filter(~pl.col("v").is_in(vocabulary))["len"].to_list()
+        every = [top.get(v, 0) for v in dict.fromkeys(vocabulary)] + unknown
         out[category] = {
             "n": total,
             "values": shown,
-            "others": total - sum(counts.get(str(v), 0) for v, _ in shown),
-            "distinct": len(counts),
-            "entropy_bits": round(entropy(list(counts.values())), 4),
-            "effective_classes": round(2 ** entropy(list(counts.values())), 2),
-            "balance": round(balance(list(every.values())), 4) if known else None,
+            "others": total - sum(top.get(str(v), 0) for v, _ in shown),
+            "distinct": entries.height,
+            "entropy_bits": round(bits, 4),
+            "effective_classes": round(2**bits, 2),
+            "balance": round(balance(every), 4) if known else None,
             "vocabulary": list(known) if known else None,
         }
     return out

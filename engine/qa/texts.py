@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,13 @@ import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from engine.qa.parts import each
+from engine.qa.parts import each, few, totals
 
 SAMPLE = 5_000
 TOKEN_BUDGET = 50_000
 WORD = r"[\p{L}\p{N}']+"
 WORDS_SAMPLE = 250_000
 TOP_WORDS = 60
-WORDS_WAITING = 500_000
-"""Counts of words that are added up together."""
 KEYS_AT_ONCE = 1 << 18
 STOP_WORDS = frozenset({
     "a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be",
@@ -178,20 +176,6 @@ def how_many(measured: Sizes, seed: int, count: int) -> int:
     return sum(int(some.select(_drawn(pl.col("key"), n, seed, count).sum()).item()) for some in slices)
 
 
-def counted_words(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Numbers by `word`, added up over frames that have them."""
-    waiting: list[pl.DataFrame] = []
-    for some in frames:
-        waiting.append(some)
-        if sum(frame.height for frame in waiting[1:]) > WORDS_WAITING:
-            waiting = [_added(waiting)]
-    return _added(waiting).sort("word")
-
-
-def _added(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames).group_by("word").sum()
-
-
 def top_words(texts: Texts, measured: Sizes, seed: int) -> dict[str, Any]:
     """The most frequent words without the commonest English ones, and the size of the vocabulary."""
     n = measured.height
@@ -200,7 +184,7 @@ def top_words(texts: Texts, measured: Sizes, seed: int) -> dict[str, Any]:
         some = sampled(rows, n, seed, WORDS_SAMPLE).select(word=_words(pl.col("text")))
         return some.explode("word").drop_nulls().group_by("word").len()
 
-    counted = counted_words(texts.each(words))
+    counted = totals(texts.each(words), "word")
     telling = counted.filter(~pl.col("word").is_in(list(STOP_WORDS)) & (pl.col("word").str.len_chars() > 1))
     top = telling.sort(["len", "word"], descending=[True, False]).head(TOP_WORDS)
     return {
@@ -218,9 +202,9 @@ def sample_texts(texts: Texts, n: int, seed: int) -> list[str]:
     def drawn(count: int) -> Iterator[pl.DataFrame]:
         return texts.each(lambda rows: sampled(rows, n, seed, count).select("text", key=_KEY.hash(seed)))
 
-    some = pl.concat(drawn(SAMPLE + SAMPLE // 4))
+    some = few(drawn(SAMPLE + SAMPLE // 4))
     if some.height < min(n, SAMPLE):  # many equal texts share their hash
-        some = pl.concat(frame.bottom_k(SAMPLE, by=["key", "text"]) for frame in drawn(n))
+        some = few(frame.bottom_k(SAMPLE, by=["key", "text"]) for frame in drawn(n))
     return some.sort("key", "text").head(SAMPLE)["text"].to_list()
 
 
