@@ -75,17 +75,17 @@ class Sheets:
     def _tile(self, picture: Picture) -> Image.Image | None:
         """The middle of a picture as a small square, None where it cannot be shown."""
         sha256 = picture.sha256
-        place = self._kept / sha256[:2] / f"{sha256}.jpg" if sha256 and sha256.isalnum() else None
-        if place is not None:
+        kept = f"{sha256[:2]}/{sha256}.jpg" if sha256 and sha256.isalnum() else None
+        if kept is not None:
             with suppress(*UNREADABLE):
-                copy = opened(place.read_bytes())
+                copy = opened(plain_file(self._kept, kept).read_bytes())
                 if copy.size == (KEPT_PX, KEPT_PX):
                     copy.load()
                     return copy
         with suppress(*UNREADABLE):
             tile = _square(plain_file(self._root, picture.path))
-            if place is not None:
-                _keep(place, tile)
+            if kept is not None:
+                _keep(self._kept / kept, tile)
             return tile
         return None
 
