@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from engine.qa.candidates import Candidates, Search
 from engine.qa.confirm import CONFIRM, CONFIRM_EDGES, confirmed, thumbs_in
-from engine.qa.hamming import expected_chance_pairs
+from engine.qa.hamming import Workers, expected_chance_pairs
 from engine.qa.hashes import VARIANTS
 from engine.qa.slices import SLICE_ROWS, Slices, write_table
 
@@ -150,22 +150,23 @@ def _candidates(
     firsts: pl.DataFrame, looks: Slices, plain: int, variant: int, method: dict[str, Any], work: Path
 ) -> Candidates:
     """Pairs worth comparing, pictures by their number among `firsts`."""
-    search = Search(firsts["phash"].to_numpy())
-    method["distinct_hashes"] = search.distinct
-    method["expected_chance_pairs"] = expected_chance_pairs(search.distinct, plain)
-    method["expected_chance_pairs_at_threshold"] = expected_chance_pairs(
-        search.distinct, method["threshold_distance_used"]
-    )
-    search.plain(plain)
-    # One hash of each at a time: the hashes of all variants would be nine times those that are searched.
-    files = [work / f"variant-{number}" for number in range(1, len(VARIANTS))]
-    order = _write_variants(firsts["place"].to_numpy(), looks, files)
-    changed = np.empty(firsts.height, np.uint64)
-    for number, file in enumerate(files, start=1):
-        changed[order] = np.fromfile(file, np.uint64)
-        file.unlink()
-        search.against(changed, variant, number)
-    return search.candidates()
+    with Workers() as workers:
+        search = Search(firsts["phash"].to_numpy(), workers)
+        method["distinct_hashes"] = search.distinct
+        method["expected_chance_pairs"] = expected_chance_pairs(search.distinct, plain)
+        method["expected_chance_pairs_at_threshold"] = expected_chance_pairs(
+            search.distinct, method["threshold_distance_used"]
+        )
+        search.plain(plain)
+        # One hash of each at a time: the hashes of all variants would be nine times those that are searched.
+        files = [work / f"variant-{number}" for number in range(1, len(VARIANTS))]
+        order = _write_variants(firsts["place"].to_numpy(), looks, files)
+        changed = np.empty(firsts.height, np.uint64)
+        for number, file in enumerate(files, start=1):
+            changed[order] = np.fromfile(file, np.uint64)
+            file.unlink()
+            search.against(changed, variant, number)
+        return search.candidates()
 
 
 def _write_variants(places: U32, looks: Slices, files: list[Path]) -> U32:
@@ -205,9 +206,17 @@ def _confirmed(candidates: Candidates, firsts: pl.DataFrame, looks: Slices, work
     )
 
 
+def _touched(pairs: pl.DataFrame) -> U32:
+    """Rows that are in a pair, in order."""
+    a, b = pairs["a"].to_numpy(), pairs["b"].to_numpy()
+    hit = np.zeros(1 + max(a.max(initial=0), b.max(initial=0)), np.bool_)
+    hit[a] = hit[b] = True
+    return np.flatnonzero(hit).astype(np.uint32) if len(a) else np.empty(0, np.uint32)
+
+
 def _named(pairs: pl.DataFrame, pictures: Slices, limit: int) -> Iterator[pl.DataFrame]:
     """Pairs as people read them, those of the first picture first, some at a time."""
-    touched = np.unique(pairs.select(pl.concat([pl.col("a"), pl.col("b")]).unique()).to_series().to_numpy())
+    touched = _touched(pairs)
     ids = _ids(pictures, touched)
     edits = [v.split()[0] for v in VARIANTS]
     same = (pl.col("variant") == 0) & (pl.col("distance") <= limit)
@@ -259,7 +268,7 @@ def _clusters(pairs: pl.DataFrame, prints: pl.DataFrame, pictures: Slices) -> tu
     schema = {"cluster": pl.UInt32(), "image_id": pl.String(), "keep": pl.Boolean(), "widest": pl.UInt8()}
     if not pairs.height:
         return pl.DataFrame(schema=schema), np.empty(0, np.uint32)
-    touched = np.unique(pairs.select(pl.concat([pl.col("a"), pl.col("b")]).unique()).to_series().to_numpy())
+    touched = _touched(pairs)
     a = np.searchsorted(touched, pairs["a"].to_numpy()).astype(np.uint32)
     b = np.searchsorted(touched, pairs["b"].to_numpy()).astype(np.uint32)
     label = _linked(len(touched), a, b)

@@ -9,10 +9,11 @@ at a time, as crowds of look-alikes have more of them than fit into memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from math import comb
+from queue import SimpleQueue
 
 import numpy as np
 from msgspec import Struct
@@ -25,6 +26,7 @@ Found = tuple[U64, U64, NDArray[np.uint8]]
 """Some pairs: one side, the other, distances."""
 Take = Callable[[Found], None]
 """What is called with pairs as they are found, from several threads."""
+Room = list[U64]
 THREADS_MAX = 4
 """Each has its own sorted copy of the hashes."""
 BRUTE_MAX = 12_000
@@ -98,15 +100,13 @@ def _passes(m: int, distance: int) -> Iterator[_Pass]:
         yield _Pass(tuple(pieces), sum(width[i] for i in choice), choice, blocks)
 
 
-def _moved(hashes: U64, turn: _Pass) -> U64:
-    out = np.zeros_like(hashes)
-    scratch = np.empty_like(hashes)
+def _moved(hashes: U64, turn: _Pass, out: U64, scratch: U64) -> None:
+    out.fill(0)
     for mask, low, at in turn.pieces:
         np.right_shift(hashes, np.uint64(low), out=scratch)
         np.bitwise_and(scratch, np.uint64(mask), out=scratch)
         np.left_shift(scratch, np.uint64(at), out=scratch)
         np.bitwise_or(out, scratch, out=out)
-    return out
 
 
 def _moved_back(hashes: U64, turn: _Pass) -> U64:
@@ -126,14 +126,49 @@ def _own(difference: U64, turn: _Pass) -> NDArray[np.bool_]:
     return own
 
 
-def each_pair(hashes: U64, distance: int, take: Take, *, threads: int | None = None) -> None:
+class Workers:
+    """Threads for several searches: numpy sorts outside the interpreter's lock.
+
+    Always the same ones, each with room for what it sorts: arrays that come and go in threads that come and go leave
+    holes in as many heaps, 400 MB of them after a search among a million pictures.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._count = threads or min(THREADS_MAX, cores())
+        self._pool = ThreadPoolExecutor(self._count)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def each(self, turns: Iterator[_Pass], one: Callable[[_Pass, Room], None], sizes: Sequence[int]) -> None:
+        """Carry out all passes, which do not depend on each other, with room of these sizes for each thread."""
+        rooms: SimpleQueue[Room] = SimpleQueue()
+        for _ in range(self._count):
+            rooms.put([np.empty(size, np.uint64) for size in sizes])
+
+        def in_room(turn: _Pass) -> None:
+            room = rooms.get()
+            try:
+                one(turn, room)
+            finally:
+                rooms.put(room)
+
+        for _ in self._pool.map(in_room, turns):
+            pass
+
+
+def each_pair(hashes: U64, distance: int, take: Take, workers: Workers) -> None:
     """Hand over every pair of these distinct hashes that differs in at most `distance` bits, each once."""
     if len(hashes) <= BRUTE_MAX:
         _brute(hashes, hashes, distance, take, same=True)
         return
 
-    def one(turn: _Pass) -> None:
-        moved = _moved(hashes, turn)
+    def one(turn: _Pass, room: Room) -> None:
+        moved, scratch = room
+        _moved(hashes, turn, moved, scratch)
         moved.sort()
         loose = np.uint64(64 - turn.shared_bits)
         shared = np.empty(len(moved) - 1, np.bool_)
@@ -156,17 +191,19 @@ def each_pair(hashes: U64, distance: int, take: Take, *, threads: int | None = N
                 at = at[shared[at + step]]
                 step += 1
 
-    _all_passes(one, blocks_for(len(hashes), distance), distance, threads)
+    workers.each(_passes(blocks_for(len(hashes), distance), distance), one, [len(hashes)] * 2)
 
 
-def each_between(left: U64, right: U64, distance: int, take: Take, *, threads: int | None = None) -> None:
+def each_between(left: U64, right: U64, distance: int, take: Take, workers: Workers) -> None:
     """Hand over every pair of a hash of `left` and one of `right` (each distinct) within `distance`, equal ones too."""
     if len(left) * len(right) <= BRUTE_MAX * BRUTE_MAX:
         _brute(left, right, distance, take, same=False)
         return
 
-    def one(turn: _Pass) -> None:
-        a, b = _moved(left, turn), _moved(right, turn)
+    def one(turn: _Pass, room: Room) -> None:
+        a, b, scratch = room
+        _moved(left, turn, a, scratch[: len(a)])
+        _moved(right, turn, b, scratch[: len(b)])
         a.sort()
         b.sort()
         loose = np.uint64((1 << (64 - turn.shared_bits)) - 1)
@@ -187,28 +224,24 @@ def each_between(left: U64, right: U64, distance: int, take: Take, *, threads: i
                     take((_moved_back(a[partner[near]], turn), _moved_back(some[near], turn), bits[near]))
                 partner += 1
 
-    _all_passes(one, blocks_for(max(len(left), len(right)), distance), distance, threads)
+    most = max(len(left), len(right))
+    workers.each(_passes(blocks_for(most, distance), distance), one, [len(left), len(right), most])
 
 
 def near_pairs(hashes: U64, distance: int, *, threads: int | None = None) -> Pairs:
     """What `each_pair` hands over, all together."""
     found: list[Found] = []
-    each_pair(hashes, distance, found.append, threads=threads)
+    with Workers(threads) as workers:
+        each_pair(hashes, distance, found.append, workers)
     return _joined(found)
 
 
 def near_between(left: U64, right: U64, distance: int, *, threads: int | None = None) -> Pairs:
     """What `each_between` hands over, all together."""
     found: list[Found] = []
-    each_between(left, right, distance, found.append, threads=threads)
+    with Workers(threads) as workers:
+        each_between(left, right, distance, found.append, workers)
     return _joined(found)
-
-
-def _all_passes(one: Callable[[_Pass], None], blocks: int, distance: int, threads: int | None) -> None:
-    """Passes do not depend on each other, and numpy sorts outside the interpreter's lock."""
-    with ThreadPoolExecutor(threads or min(THREADS_MAX, cores())) as pool:
-        for _ in pool.map(one, _passes(blocks, distance)):
-            pass
 
 
 def _brute(left: U64, right: U64, distance: int, take: Take, *, same: bool) -> None:
