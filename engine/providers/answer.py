@@ -9,7 +9,7 @@ alphabet, line breaks) take the slower way and end the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,19 +32,28 @@ Body = bytes | bytearray
 
 
 def read_answer(
-    body: Body, headers: Mapping[str, str], *, wants_picture: bool, secrets: Iterable[str] = ()
+    body: Body,
+    headers: Mapping[str, str],
+    *,
+    wants_picture: bool,
+    secrets: Iterable[str] = (),
+    pictures: Sequence[bytes] = (),
 ) -> Response:
-    """The response that a 200 body holds. Raises ProviderError when there is none. `headers`: lower-case names."""
+    """The response that a 200 body holds. Raises ProviderError when there is none.
+
+    `headers` have lower-case names. `pictures` were decoded already and stand as `@0`, `@1` … in the body.
+    """
     if not body:
         raise ProviderError(ErrorKind.UNKNOWN, "200 with an empty body: the answer was lost", http_status=200)
-    skeleton, spans = _cut(body)
+    skeleton, spans = _cut(body, pictures)
     answer = classify.parse_json(skeleton)
     if answer is None and spans:
         # What looked like a picture was something else: let the parser see all of it.
-        answer, spans = classify.parse_json(body), []
+        body, spans = _as_it_came(body, pictures), []
+        answer = classify.parse_json(body)
     if not isinstance(answer, dict) or classify.has_error(answer):
         raise _not_an_answer(body, headers, answer, secrets)
-    return _response(answer, body, spans, wants_picture, tuple(secrets))
+    return _response(answer, spans, wants_picture, tuple(secrets))
 
 
 def _not_an_answer(body: Body, headers: Mapping[str, str], answer: Any, secrets: Iterable[str]) -> ProviderError:
@@ -57,12 +66,18 @@ def _not_an_answer(body: Body, headers: Mapping[str, str], answer: Any, secrets:
     return classify.http_failure(200, headers, body, answer=answer, secrets=secrets)
 
 
-def _cut(body: Body) -> tuple[Body, list[tuple[int, int]]]:
-    """The body with each long `"data": "…"` replaced by `"@n"`, and where the n-th one lies.
+def _as_it_came(body: Body, pictures: Sequence[bytes]) -> Body:
+    for n, picture in enumerate(pictures):
+        body = body.replace(b'"@%d"' % n, b'"%b"' % pybase64.b64encode(picture), 1)
+    return body
+
+
+def _cut(body: Body, pictures: Sequence[bytes]) -> tuple[Body, list[bytes | memoryview]]:
+    """The body with each long `"data": "…"` replaced by `"@n"`, and what the n-th one is: a picture, or base64.
 
     `@` is in no base64 alphabet. `"data"` cannot match within a string: its quotes would be escaped there.
     """
-    spans: list[tuple[int, int]] = []
+    spans: list[bytes | memoryview] = [*pictures]
     pieces: list[bytes | bytearray] = []
     copied = at = 0
     while len(spans) < _SPANS_MAX and (at := body.find(_KEY, at)) >= 0:
@@ -76,17 +91,17 @@ def _cut(body: Body) -> tuple[Body, list[tuple[int, int]]]:
             break
         if end - start >= _SPAN_BYTES_MIN:
             pieces += (body[copied:start], b"@%d" % len(spans))
-            spans.append((start, end))
+            spans.append(memoryview(body)[start:end])
             copied = end
         at = end
-    if not spans:
+    if not pieces:
         return body, spans
     pieces.append(body[copied:])
     return b"".join(pieces), spans
 
 
 def _response(
-    answer: dict[str, Any], body: Body, spans: list[tuple[int, int]], wants_picture: bool, secrets: tuple[str, ...]
+    answer: dict[str, Any], spans: list[bytes | memoryview], wants_picture: bool, secrets: tuple[str, ...]
 ) -> Response:
     usage = read_usage(answer.get("usageMetadata"))
     candidate = _first(answer.get("candidates"))
@@ -103,7 +118,7 @@ def _response(
     picture = None
     if wants_picture and encoded is not None:
         mime_type, data = encoded
-        decoded = _decode(data, body, spans, reason, usage, secrets)
+        decoded = _decode(data, spans, reason, usage, secrets)
         picture = Picture(data=decoded, mime_type=classify.hide(mime_type, secrets))
     version = _text(answer.get("modelVersion"))
     return Response(
@@ -153,16 +168,16 @@ def _parts(candidate: dict[str, Any]) -> tuple[tuple[str, str] | None, int, list
 
 def _decode(
     data: str,
-    body: Body,
-    spans: list[tuple[int, int]],
+    spans: list[bytes | memoryview],
     reason: str | None,
     usage: Usage,
     secrets: tuple[str, ...],
 ) -> bytes:
-    raw: bytes | memoryview
+    raw: bytes | memoryview = b""
     if data[:1] == "@" and data[1:].isdecimal() and int(data[1:]) < len(spans):
-        start, end = spans[int(data[1:])]
-        raw = memoryview(body)[start:end]
+        raw = spans[int(data[1:])]
+        if isinstance(raw, bytes):
+            return raw if raw.startswith(_SIGNATURES) else _harmless(raw, secrets)
     else:
         raw = data.encode("utf-8", "surrogatepass")
     try:

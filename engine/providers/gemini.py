@@ -165,7 +165,13 @@ class GeminiProvider:
             raise reply
         if reply.status != 200:
             raise classify.http_failure(reply.status, reply.headers, reply.body, secrets=self._secrets)
-        return read_answer(reply.body, reply.headers, wants_picture=request.wants_picture, secrets=self._secrets)
+        return read_answer(
+            reply.body,
+            reply.headers,
+            wants_picture=request.wants_picture,
+            secrets=self._secrets,
+            pictures=reply.pictures,
+        )
 
     async def _send(self, request: Request, pictures: Sequence[bytes]) -> Reply | ProviderError:
         """The HTTP answer. An error is given back, not raised: raised in a handler it would carry the foreign

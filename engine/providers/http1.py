@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
+
+from engine.providers.body import Body
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """A 4K PNG is about 30 MB on the wire; more than this is no picture of ours."""
@@ -22,6 +25,7 @@ _LENGTH = re.compile(r"([0-9]{1,18})(?:[ \t]*,[ \t]*\1)*")
 _CLOSE = re.compile(r"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r]*)?\r")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+_PLAIN = ("identity", "")
 _LINE_END = b"\r\n"
 
 
@@ -36,25 +40,28 @@ class BodyTooLarge(Exception):
 class Reply:
     """An HTTP answer, whole."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "pictures", "status")
 
-    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
+    def __init__(
+        self, status: int, headers: dict[str, str], body: bytes | bytearray, pictures: Sequence[bytes] = ()
+    ) -> None:
         self.status = status
         self.headers = headers
         """Lower-case names; of repeated ones the last, except for those that say how the answer is read."""
         self.body = body
+        self.pictures = pictures
+        """Those decoded on the way, which `body` names as `@0`, `@1` … in their places."""
 
 
 class Reading:
     """One answer. Hand it what was received until `reply` is there. Raises NotHttp and BodyTooLarge.
 
-    It keeps the pieces and joins them at the end: one place for the whole body would be held for as long as the body
-    takes to come, and side by side with the others' be new memory each time, which costs more than copying once more.
+    `pictures`: those of a good answer are decoded as they come (`providers.body`).
     """
 
-    __slots__ = ("_have", "_headers", "_left", "_pieces", "_status", "_take", "_text", "reply", "reusable")
+    __slots__ = ("_body", "_headers", "_left", "_pictures", "_status", "_take", "_text", "reply", "reusable")
 
-    def __init__(self) -> None:
+    def __init__(self, *, pictures: bool = False) -> None:
         self.reply: Reply | None = None
         self.reusable = False
         """Whether the connection may carry another request after this answer."""
@@ -62,8 +69,8 @@ class Reading:
         self._text = bytearray()  # the beginning of a head or of a line
         self._status = 0
         self._headers: dict[str, str] = {}
-        self._pieces: list[bytes | bytearray] = []
-        self._have = 0  # bytes in `_pieces`
+        self._pictures = pictures
+        self._body = Body(looking=False)
         self._left = 0  # bytes of the body to come; or of the chunk, with the line end after it
 
     def feed(self, data: bytearray, end: int) -> None:
@@ -116,6 +123,8 @@ class Reading:
         if 100 <= self._status < 200:
             return  # only a word in between: the answer is to come
         self.reusable = found[1] == "1" and not _CLOSE.search(headers.get("connection", ""))
+        plain = headers.get("content-encoding", "identity").lower() in _PLAIN
+        self._body = Body(looking=self._pictures and self._status == 200 and plain)
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if self._status in (204, 304):
             self._end()
@@ -140,17 +149,17 @@ class Reading:
         if not self._left:
             self._end()
 
-    def _take_known(self, _: bytearray, view: memoryview, at: int, end: int) -> int:
+    def _take_known(self, data: bytearray, _: memoryview, at: int, end: int) -> int:
         stop = min(end, at + self._left)
-        self._keep(view[at:stop])
+        self._body.take(data, at, stop)
         self._left -= stop - at
         if not self._left:
             self._end()
         return stop
 
-    def _take_rest(self, _: bytearray, view: memoryview, at: int, end: int) -> int:
-        self._keep(view[at:end])
-        self._check(self._have)
+    def _take_rest(self, data: bytearray, _: memoryview, at: int, end: int) -> int:
+        self._body.take(data, at, end)
+        self._check(self._body.size_bytes)
         return end
 
     def _take_chunks(self, data: bytearray, view: memoryview, at: int, end: int) -> int:
@@ -167,8 +176,7 @@ class Reading:
             stop = min(end, at + left)
             data_stop = min(end, at + left - 2)
             if data_stop > at:
-                self._pieces.append(data[at:data_stop])
-                self._have += data_stop - at
+                self._body.take(data, at, data_stop)
             else:
                 data_stop = at
             left -= stop - at
@@ -184,7 +192,7 @@ class Reading:
         if found is None:
             raise NotHttp("a chunk has no size")
         size = int(found[1], 16)
-        if self._have + size > BODY_BYTES_MAX:
+        if self._body.size_bytes + size > BODY_BYTES_MAX:
             raise BodyTooLarge
         return size + 2 if size else 0
 
@@ -213,17 +221,13 @@ class Reading:
         if size > BODY_BYTES_MAX:
             raise BodyTooLarge
 
-    def _keep(self, piece: memoryview) -> None:
-        self._pieces.append(bytes(piece))
-        self._have += len(piece)
-
     def _end(self) -> None:
-        body = b"".join(self._pieces)
-        self._pieces.clear()
+        self._body.close()
+        body = bytes(self._body.text)
         encoding = self._headers.get("content-encoding", "identity").lower()
-        if body and encoding not in ("identity", ""):
+        if body and encoding not in _PLAIN:
             body = _inflated(body, encoding)
-        self.reply = Reply(self._status, self._headers, body)
+        self.reply = Reply(self._status, self._headers, body, self._body.pictures)
 
 
 def _inflated(body: bytes, encoding: str) -> bytes:

@@ -165,7 +165,7 @@ class _Line(asyncio.BufferedProtocol):
     async def ask(self, head: bytes, body: bytes) -> Reply:
         if self._lost:
             raise NothingSent("the server closed the connection before it was asked")
-        self._reading = reading = Reading()
+        self._reading = reading = Reading(pictures=True)
         self._ends = ends = asyncio.get_running_loop().create_future()
         self.reusable = False
         start = head + b"%d\r\n\r\n" % len(body)
