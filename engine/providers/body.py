@@ -16,6 +16,7 @@ _KEY = b'"data"'
 """Cannot match within a JSON string, whose quotes would be escaped."""
 _OPENING = re.compile(rb'\s*:\s*"')
 _BEGUN = re.compile(rb"\s*:?\s*")
+_OPENING_BYTES_MAX = 64
 _LOOK_BYTES = 4096
 _PICTURE_BYTES_MIN = 384
 """Shorter ones are left to the JSON parser."""
@@ -64,7 +65,7 @@ class Body:
                 del self.text[begins:]
                 self._open = []
                 break
-            if _BEGUN.fullmatch(self.text, after):  # the rest of it is still to come
+            if len(self.text) - after < _OPENING_BYTES_MAX and _BEGUN.fullmatch(self.text, after):  # more is to come
                 self._searched = found
                 break
             self._searched = after
