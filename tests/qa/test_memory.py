@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,8 +61,9 @@ def write_seen(root: Path, count: int) -> None:
                 rows = []
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak is Linux's")
-def test_three_times_as_many_pictures_take_about_as_much_memory(make_run) -> None:
+def test_three_times_as_many_pictures_take_about_as_much_memory(make_run: Callable[..., Any]) -> None:
     peaks: list[int] = []
     for count in (20_000, 60_000):
         run = make_run()
