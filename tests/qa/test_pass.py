@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.errors import StoreError
-from engine.qa import run_qa
+from engine.qa import duplicates, parts, pictures, run_qa, tabulate
 
 
 def test_a_whole_run_is_found_excellent_and_exits_zero(make_run, draw, encode):
@@ -101,3 +101,26 @@ def test_a_text_counts_as_long_as_its_picture_is_the_same_and_no_longer(make_run
     catalogue = Catalogue(run.root / "log/images.jsonl", run.root / "log/metadata.jsonl")
     catalogue.refresh()
     assert [bool(catalogue.metadata(position)) for position in (0, 1)] == [True, False]
+
+
+def test_a_pass_finds_the_same_however_small_its_slices_are(make_run, draw, encode, monkeypatch):
+    """Images come in any order, some are made again, some are copies; what is found is in the run's order."""
+    run = make_run()
+    for index in (7, 3, 11, 1, 9, 5, 2, 12, 4, 10, 8, 6):
+        run.image(index, encode(draw(index % 5)))
+        run.answer(index)
+    run.image(3, None, status="retry", final=False, attempt=2)
+    run.image(3, encode(draw(20)), attempt=2)
+    whole = run_qa(run.root)
+    names = ("images", "answers", "duplicates", "clusters", "contradictions")
+    tables = {name: pl.read_parquet(run.root / "qa" / f"{name}.parquet") for name in names}
+    assert tables["images"]["index"].to_list() == [*range(1, 13)]
+    assert tables["clusters"]["keep"].sum() == 4
+    monkeypatch.setattr(pictures, "SLICE_ROWS", 2)
+    monkeypatch.setattr(duplicates, "SLICE_ROWS", 2)
+    monkeypatch.setattr(parts, "PARTS_AT_ONCE", 1)
+    monkeypatch.setattr(tabulate, "ROWS_PER_PART", 1)
+    sliced = run_qa(run.root)
+    for name, table in tables.items():
+        assert table.equals(pl.read_parquet(run.root / "qa" / f"{name}.parquet")), name
+    assert (sliced.flags, sliced.duplicates, sliced.captions) == (whole.flags, whole.duplicates, whole.captions)
