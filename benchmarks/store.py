@@ -22,7 +22,7 @@ from typing import Any
 
 import anyio
 
-from engine.store import RunDir, check_picture, create_run, open_writer, recover, save_picture, threads
+from engine.store import PictureWriter, RunDir, check_picture, create_run, open_writer, recover, threads
 from schemas.outcome import Asset, Usage
 from schemas.record import ImageRecord, RunManifest, encode_line
 
@@ -106,14 +106,14 @@ async def appends(place: Path, durability: Any, count: int, tasks: int) -> dict[
 async def pictures(place: Path, pool: int, count: int, durability: Any = "strict") -> dict[str, Any]:
     run = a_run(place)
     data = [a_picture(n) for n in range(8)]
-    offload = threads(pool)
+    writer = PictureWriter(run, durability=durability, offload=threads(pool))
     todo = iter(range(1, count + 1))
     latencies: list[float] = []
 
     async def task() -> None:
         for index in todo:
             started = time.perf_counter()
-            await save_picture(run, index, f"p{index}", data[index % 8], offload=offload, durability=durability)
+            await writer.save(index, f"p{index}", data[index % 8])
             latencies.append(time.perf_counter() - started)
 
     started, cpu = time.perf_counter(), time.process_time()

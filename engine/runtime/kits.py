@@ -13,7 +13,7 @@ from engine.runtime.opening import Opened
 from engine.runtime.runner import Kit
 from engine.stages import image as image_stage
 from engine.stages import metadata as metadata_stage
-from engine.store import BadPicture, Fs, Offload, RunDir, quarantine, save_picture
+from engine.store import BadPicture, Fs, Offload, PictureWriter, RunDir, quarantine
 from schemas.config import RunConfig
 from schemas.job import Job, Request, Stage
 from schemas.outcome import ErrorKind, Failure
@@ -47,16 +47,14 @@ def stage_kits(
     fs: Fs,
     growth: Growth,
 ) -> dict[Stage, Kit]:
-    durability = config.output.durability
+    pictures = PictureWriter(run, durability=config.output.durability, offload=offload, fs=fs)
 
     async def keep_picture(job: Job, response: Response) -> dict[str, Any]:
         picture = response.picture
         if picture is None:
             raise ProviderError(ErrorKind.NO_PICTURE, "the answer holds no picture", usage=response.usage)
         try:
-            asset = await save_picture(
-                run, job.index, job.image_id, picture.data, durability=durability, offload=offload, fs=fs
-            )
+            asset = await pictures.save(job.index, job.image_id, picture.data)
         except BadPicture as bad:
             raise ProviderError(
                 ErrorKind.BAD_IMAGE, f"the picture is not usable: {bad}", usage=response.usage, bad_bytes=picture.data

@@ -1,7 +1,7 @@
 """The run directory: logs, pictures, lock, recovery. Everything that must survive goes through here."""
 
 from engine.offload import Offload, inline, threads
-from engine.store.assets import PICTURE_THREADS, quarantine, save_picture, write_picture
+from engine.store.assets import quarantine, write_picture
 from engine.store.atomic import write_atomic
 from engine.store.fs import DISK, Durability, Fs
 from engine.store.layout import RunDir, check_image_id, create_run, load_manifest
@@ -9,6 +9,7 @@ from engine.store.lock import RunLock, is_live
 from engine.store.log import LogWriter, open_writer
 from engine.store.orphans import Adoption, adopt_orphans
 from engine.store.picture import BadPicture, Picture, check_picture
+from engine.store.pictures import PICTURE_THREADS, PictureWriter
 from engine.store.preflight import check_handles, check_space, check_writable, free_bytes
 from engine.store.recovery import Inspection, Recovery, inspect, recover
 from engine.store.repair import LOST
@@ -31,6 +32,7 @@ __all__ = [
     "LogWriter",
     "Offload",
     "Picture",
+    "PictureWriter",
     "Recovery",
     "Reserve",
     "RunDir",
@@ -55,7 +57,6 @@ __all__ = [
     "read_lines",
     "read_records",
     "recover",
-    "save_picture",
     "scan_settled",
     "sift",
     "sift_settled",

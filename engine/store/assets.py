@@ -1,8 +1,7 @@
 """Pictures on disk: whole, durable and under their final name before any log line speaks of them.
 
-Order: check, temporary file in the same folder, write, sync, rename, sync of the folder. All of it runs
-in one of a few threads, which is also the group commit for pictures: a journaling file system merges
-the commits of threads that sync at the same time.
+Order: check, temporary file in the same folder, write, sync, rename, sync of the folder. Pictures that come together go
+step by step together: the first sync commits the file system's journal for all of them, and a folder is synced once.
 """
 
 from __future__ import annotations
@@ -11,68 +10,111 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from engine.offload import Offload
-from engine.store.fs import DISK, Buffer, Durability, Fs, refused, write_new
+from msgspec import Struct
+
+from engine.errors import StoreError
+from engine.store.fs import DISK, Buffer, Durability, Fs, refused, write_new, writing_new
 from engine.store.layout import RunDir
-from engine.store.picture import Picture, check_picture
+from engine.store.picture import BadPicture, Picture, check_picture
 from engine.store.recovery import make_quarantine, stamp
 from schemas.outcome import Asset
 
-PICTURE_THREADS = 8
-"""Writers of pictures at a time. Pictures of 1.5 MB per second, strict, on two cores (benchmarks/store.py):
-343 with 1 thread, 421 with 2, 433 with 4, 500 with 8, 430 with 16."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-async def save_picture(
-    run: RunDir,
-    index: int,
-    image_id: str,
-    data: Buffer,
-    *,
-    durability: Durability = "strict",
-    offload: Offload,
-    fs: Fs = DISK,
-) -> Asset:
-    """Check a picture and put it where it belongs; returns when it may be recorded.
+class Arrival(Struct, frozen=True, gc=False):
+    """A picture that came and shall be kept."""
 
-    Raises BadPicture when the bytes are no whole picture (nothing is written), StoreError when the disk
-    refuses. A different file under that name is moved to quarantine/ first; the same bytes are kept.
-    `offload` is the run's pool of PICTURE_THREADS.
-    """
-    return await offload(lambda: write_picture(run, index, image_id, data, durability=durability, fs=fs))
+    index: int
+    image_id: str
+    data: Buffer
 
 
 def write_picture(
     run: RunDir, index: int, image_id: str, data: Buffer, *, durability: Durability = "strict", fs: Fs = DISK
 ) -> Asset:
-    """`save_picture` for callers without a loop; blocks."""
-    picture = check_picture(data)
-    folder, path = run.image_folder(index), run.image_path(index, image_id, picture.suffix)
-    digest = hashlib.sha256(data).hexdigest()
+    """Check a picture and put it where it belongs; blocks, and returns when it may be recorded.
+
+    Raises BadPicture when the bytes are no whole picture (nothing is written), StoreError when the disk
+    refuses. A different file under that name is moved to quarantine/ first; the same bytes are kept.
+    """
+    (done,) = write_pictures(run, [Arrival(index, image_id, data)], durability=durability, fs=fs)
+    if isinstance(done, Asset):
+        return done
+    raise done
+
+
+def write_pictures(
+    run: RunDir, arrivals: Sequence[Arrival], *, durability: Durability = "strict", fs: Fs = DISK
+) -> list[Asset | BadPicture | StoreError]:
+    """`write_picture` of several images; for each what it returns or raises."""
     sync = durability != "none"
+    under_way = {n: _saving(run, one, sync, fs) for n, one in enumerate(arrivals)}
+    done: dict[int, Asset | BadPicture | StoreError] = {}
+
+    def go_on(n: int, step: Callable[[], Path | None]) -> Path | None:
+        try:
+            return step()
+        except StopIteration as end:
+            done[n] = end.value
+        except (BadPicture, StoreError) as error:
+            done[n] = error
+        del under_way[n]
+        return None
+
+    try:
+        folders: dict[int, Path | None] = {}
+        for _ in ("written", "synced", "renamed"):
+            folders = {n: go_on(n, saving.__next__) for n, saving in tuple(under_way.items())}
+        for folder in dict.fromkeys(folders.values()):
+            error = None
+            if folder is not None and sync:
+                try:
+                    fs.sync_dir(folder)
+                except OSError as raised:
+                    error = raised
+            for n in [n for n in under_way if folders[n] == folder]:
+                saving = under_way[n]
+                go_on(n, saving.__next__ if error is None else lambda saving=saving, error=error: saving.throw(error))
+    finally:
+        for saving in under_way.values():
+            saving.close()
+    return [done[n] for n in range(len(arrivals))]
+
+
+def _saving(run: RunDir, one: Arrival, sync: bool, fs: Fs) -> Generator[Path | None, None, Asset]:
+    """One picture; pauses when it is written, when it is synced, and when it is renamed: gives the folder to sync."""
+    picture = check_picture(one.data)
+    folder, path = run.image_folder(one.index), run.image_path(one.index, one.image_id, picture.suffix)
+    digest = hashlib.sha256(one.data).hexdigest()
     try:
         run.ensure_folder(folder, durable=sync, fs=fs)
         found = _found(path)
-        if found is None or not _holds(path, found, data, digest):
+        if found is None or not _holds(path, found, one.data, digest):
             if found is not None:
                 move_aside(run, path, "replaced", fs=fs)
-            temporary = folder / f".{image_id}.{os.urandom(4).hex()}.tmp"
-            write_new(fs, temporary, [data], sync=sync)
+            temporary = folder / f".{one.image_id}.{os.urandom(4).hex()}.tmp"
+            yield from writing_new(fs, temporary, [one.data], sync=sync)
             try:
+                yield
                 fs.rename(temporary, path)
-            except OSError:
-                fs.unlink(temporary)
+            except BaseException:
+                with suppress(OSError):
+                    fs.unlink(temporary)
                 raise
-        elif sync:
-            make_certain(path, fs)
-        if sync:
-            fs.sync_dir(folder)
+        else:
+            yield
+            if sync:
+                make_certain(path, fs)
+            yield
+        yield folder
     except OSError as error:
         raise refused(path, "save the picture", error) from error
-    return describe(run, path, digest, len(data), picture)
+    return describe(run, path, digest, len(one.data), picture)
 
 
 def describe(run: RunDir, path: Path, digest: str, size_bytes: int, picture: Picture) -> Asset:

@@ -12,6 +12,8 @@ import fcntl
 import mmap
 import os
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 DIRECT_MIN_BYTES = 48 << 10
 BUFFER_BYTES = 2 << 20
@@ -35,30 +37,44 @@ class _Buffers(threading.local):
 _buffers: _Buffers | None = None
 
 
-def write_direct(fd: int, data: bytes | bytearray | memoryview) -> bool:
-    """Write a new file's bytes from its start, past the page cache. The caller syncs.
+def worth_it(data: bytes | bytearray | memoryview) -> bool:
+    """Whether a new file of these bytes is better written so."""
+    return bool(_O_DIRECT) and len(data) >= DIRECT_MIN_BYTES
 
-    False: not worth it or not offered here, and the file is empty still: write it the ordinary way. Raises OSError
-    as a write does (a full disk); called again it starts anew, so that a reserve can be given up in between.
+
+def open_new(path: Path, flags: int) -> int:
+    """Open a new file for `write_direct`, with the flags of an ordinary one. Raises OSError."""
+    if not (_unwilling and os.stat(path.parent).st_dev in _unwilling):  # noqa: PTH116
+        try:
+            return os.open(path, flags | _O_DIRECT, 0o644)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+        _unwilling.add(os.stat(path.parent).st_dev)  # noqa: PTH116
+        with suppress(FileNotFoundError):  # Linux makes the file and then finds that it cannot open it so
+            os.unlink(path)  # noqa: PTH108
+    return os.open(path, flags, 0o644)
+
+
+def write_direct(fd: int, data: bytes | bytearray | memoryview) -> bool:
+    """Write the bytes of a file that `open_new` made, from its start, past the page cache. The caller syncs.
+
+    False: not offered here, and the file is empty still: write it the ordinary way. Raises OSError as a write does (a
+    full disk); called again it starts anew, so that a reserve can be given up in between.
     """
-    if not _O_DIRECT or len(data) < DIRECT_MIN_BYTES:
+    if _unwilling and os.fstat(fd).st_dev in _unwilling:
         return False
-    device = os.fstat(fd).st_dev
-    if device in _unwilling:
-        return False
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     try:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags | _O_DIRECT)
         _write_blocks(fd, memoryview(data))
     except OSError as error:
         if error.errno not in _NOT_OFFERED:
             raise
-        _unwilling.add(device)
+        _unwilling.add(os.fstat(fd).st_dev)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~_O_DIRECT)
         os.ftruncate(fd, 0)
         return False
-    finally:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
-    os.ftruncate(fd, len(data))  # the last block was filled up with zeros
+    if len(data) % BLOCK_BYTES:
+        os.ftruncate(fd, len(data))  # the last block was filled up with zeros
     return True
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
 from engine.errors import StoreError
-from engine.store.direct import write_direct
+from engine.store.direct import open_new, worth_it, write_direct
 
 Durability = Literal["strict", "batch", "none"]
 """What an acknowledged write has survived.
@@ -32,8 +32,8 @@ Buffer = bytes | bytearray | memoryview
 class Fs(Protocol):
     """The calls that change a disk. Each raises OSError, and nothing else."""
 
-    def create(self, path: Path) -> int:
-        """Open a file that must not exist yet, for writing."""
+    def create(self, path: Path, *, direct: bool = False) -> int:
+        """Open a file that must not exist yet, for writing; with `direct`, for `write_direct`."""
         ...
 
     def append_to(self, path: Path) -> int:
@@ -46,7 +46,7 @@ class Fs(Protocol):
 
     def write(self, fd: int, data: Buffer) -> int: ...
     def write_direct(self, fd: int, data: Buffer) -> bool:
-        """Write a new file's bytes past the page cache; False where that is not to be had (`store.direct`)."""
+        """Write all bytes of a file made for it past the page cache; False where that is not to be had."""
         ...
 
     def truncate(self, fd: int, size_bytes: int) -> None: ...
@@ -74,8 +74,9 @@ _sync: Callable[[int], object] = _full_sync if hasattr(fcntl, "F_FULLFSYNC") els
 class Disk:
     """The real file system."""
 
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    def create(self, path: Path, *, direct: bool = False) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return open_new(path, flags) if direct else os.open(path, flags, 0o644)
 
     def append_to(self, path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -136,12 +137,20 @@ def write_new(fs: Fs, path: Path, parts: Sequence[Buffer], *, sync: bool) -> Non
 
     The name itself is durable only after `sync_dir` of its folder.
     """
-    fd = fs.create(path)
+    for _ in writing_new(fs, path, parts, sync=sync):
+        pass
+
+
+def writing_new(fs: Fs, path: Path, parts: Sequence[Buffer], *, sync: bool) -> Generator[None]:
+    """`write_new` with a pause, in which all is written and nothing is synced. Closed there, it takes the file back."""
+    direct = sync and len(parts) == 1 and worth_it(parts[0])
+    fd = fs.create(path, direct=direct)
     try:
         try:
-            if not (sync and len(parts) == 1 and fs.write_direct(fd, parts[0])):
+            if not (direct and fs.write_direct(fd, parts[0])):
                 for part in parts:
                     write_all(fs, fd, part)
+            yield
             if sync:
                 fs.sync(fd)
         finally:

@@ -32,7 +32,7 @@ class Reserve:
     """An `Fs` that gives its reserve up for the first call that finds the disk full.
 
     Use it as a context manager around the paid part of a run, holding the run's lock; hand it as `fs`
-    to the logs and to `save_picture`. Entering raises StoreError if not even the reserve fits.
+    to the logs and to `PictureWriter`. Entering raises StoreError if not even the reserve fits.
     """
 
     def __init__(self, run: RunDir, *, size_bytes: int = RESERVE_BYTES, disk: Fs = DISK) -> None:
@@ -102,8 +102,8 @@ class Reserve:
             self.spent = True
             return call()
 
-    def create(self, path: Path) -> int:
-        return self._try(lambda: self._disk.create(path))
+    def create(self, path: Path, *, direct: bool = False) -> int:
+        return self._try(lambda: self._disk.create(path, direct=direct))
 
     def append_to(self, path: Path) -> int:
         return self._try(lambda: self._disk.append_to(path))

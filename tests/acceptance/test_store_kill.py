@@ -23,7 +23,7 @@ WRITER = """
 import io, random, sys
 import anyio
 from PIL import Image
-from engine.store import PICTURE_THREADS, RunDir, RunLock, open_writer, save_picture, threads
+from engine.store import PICTURE_THREADS, RunDir, RunLock, PictureWriter, open_writer, threads
 from schemas.outcome import Usage
 from schemas.record import ImageRecord, Start
 
@@ -38,14 +38,14 @@ def common(index, attempt):
 
 async def main(root, todo):
     run = RunDir(root)
-    saving = threads(PICTURE_THREADS)
+    pictures = PictureWriter(run, offload=threads(PICTURE_THREADS))
     todo = iter(todo)
     with RunLock(run):
         async with open_writer(run.attempts_log) as attempts, open_writer(run.images_log) as log:
             async def worker():
                 for index, attempt in todo:
                     await attempts.append(Start(status="start", **common(index, attempt)))
-                    asset = await save_picture(run, index, f"sm_{index:04d}", picture(index), offload=saving)
+                    asset = await pictures.save(index, f"sm_{index:04d}", picture(index))
                     await log.append(ImageRecord(status="ok", final=True, latency_s=0, usage=Usage(), cost_usd=0.039,
                         prompt="p" * 500, source_data={}, style=None, complexity=None, aspect_ratio=None,
                         resolution=None, asset=asset, **common(index, attempt)))

@@ -92,14 +92,14 @@ class Sick:
     def __getattr__(self, name: str) -> Callable[..., object]:
         real = getattr(DISK, name)
 
-        def call(*arguments: object) -> object:
+        def call(*arguments: object, **options: object) -> object:
             self.calls += 1
             self.seen.append(name)
             take = self._when(name, self.calls)
             if take is not None:  # a short write, as a full disk makes them
                 fd, data = arguments
                 return real(fd, memoryview(data)[:take])  # type: ignore[arg-type]
-            return real(*arguments)
+            return real(*arguments, **options)
 
         return call
 
@@ -156,10 +156,10 @@ class Model:
         if name not in CALLS:
             return found
 
-        def one_at_a_time(*arguments: Any) -> Any:
+        def one_at_a_time(*arguments: Any, **options: Any) -> Any:
             self.pause()
             with self._lock:
-                return found(*arguments)
+                return found(*arguments, **options)
 
         return one_at_a_time
 
@@ -193,8 +193,8 @@ class Model:
         self._fds[fd] = at
         return fd
 
-    def create(self, path: Path) -> int:
-        return self._opened(path, DISK.create(path))
+    def create(self, path: Path, *, direct: bool = False) -> int:
+        return self._opened(path, DISK.create(path, direct=direct))
 
     def append_to(self, path: Path) -> int:
         return self._opened(path, DISK.append_to(path))

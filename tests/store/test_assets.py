@@ -15,11 +15,11 @@ from engine.errors import StoreError
 from engine.store import (
     PICTURE_THREADS,
     BadPicture,
+    PictureWriter,
     RunDir,
     adopt_orphans,
     inline,
     quarantine,
-    save_picture,
     threads,
     write_atomic,
     write_picture,
@@ -36,10 +36,10 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 async def test_pictures_saved_at_the_same_time_all_arrive(run: RunDir, kit: Kit) -> None:
     pictures = {index: kit.a_picture(index) for index in range(990, 1030)}
     saved: dict[int, Any] = {}
-    offload = threads(PICTURE_THREADS)
+    writer = PictureWriter(run, offload=threads(PICTURE_THREADS))
 
     async def save(index: int) -> None:
-        saved[index] = await save_picture(run, index, kit.image_id(index), pictures[index], offload=offload)
+        saved[index] = await writer.save(index, kit.image_id(index), pictures[index])
 
     async with anyio.create_task_group() as group:
         for index in pictures:
@@ -56,7 +56,7 @@ async def test_pictures_saved_at_the_same_time_all_arrive(run: RunDir, kit: Kit)
 
 async def test_bad_bytes_leave_no_trace(run: RunDir) -> None:
     with pytest.raises(BadPicture):
-        await save_picture(run, 1, "x", b"<html>", offload=inline)
+        await PictureWriter(run, offload=inline).save(1, "x", b"<html>")
     assert list(run.images.iterdir()) == []
 
 

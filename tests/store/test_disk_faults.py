@@ -20,6 +20,7 @@ import pytest
 from engine.errors import StoreError
 from engine.store import (
     PICTURE_THREADS,
+    PictureWriter,
     Reserve,
     RunDir,
     adopt_orphans,
@@ -30,7 +31,6 @@ from engine.store import (
     open_writer,
     read_records,
     recover,
-    save_picture,
     threads,
     verify,
     write_picture,
@@ -56,12 +56,11 @@ async def fill(run: RunDir, kit: Kit, count: int, *, fs: Any = None, size: int =
         return [], [str(error)]
     try:
         log = open_writer(run.images_log, offload=inline, **more)
+        pictures = PictureWriter(run, offload=inline, **more)
         try:
             for index in range(1, count + 1):
                 await attempts.append(kit.a_start(index))
-                asset = await save_picture(
-                    run, index, kit.image_id(index), kit.a_picture(index, size), offload=inline, **more
-                )
+                asset = await pictures.save(index, kit.image_id(index), kit.a_picture(index, size))
                 await log.append(kit.an_image_line(index, asset))
                 acknowledged.append(index)
         finally:
@@ -168,7 +167,7 @@ async def test_what_was_under_way_when_the_disk_became_full_still_finds_its_plac
             open_writer(run.attempts_log, fs=reserve) as attempts,
             open_writer(run.images_log, fs=reserve) as log,
         ):
-            offload = threads(PICTURE_THREADS)
+            pictures = PictureWriter(run, offload=threads(PICTURE_THREADS), fs=reserve)
             todo = iter(range(1, 1000))
             saved: list[int] = []
 
@@ -178,9 +177,7 @@ async def test_what_was_under_way_when_the_disk_became_full_still_finds_its_plac
                         return
                     await attempts.append(kit.a_start(index))
                     await anyio.lowlevel.checkpoint()  # the call that costs money
-                    asset = await save_picture(
-                        run, index, kit.image_id(index), kit.a_picture(index, 64), offload=offload, fs=reserve
-                    )
+                    asset = await pictures.save(index, kit.image_id(index), kit.a_picture(index, 64))
                     await log.append(kit.an_image_line(index, asset))
                     saved.append(index)
 
@@ -271,7 +268,7 @@ def test_running_out_of_file_handles_is_one_clear_error(run: RunDir, kit: Kit) -
     prelude = """
 import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-hold, plain, count = [], faults.save_picture, 0
+hold, plain, count = [], faults.PictureWriter.save, 0
 async def hungry(*arguments, **more):
     global count
     count += 1
@@ -281,7 +278,7 @@ async def hungry(*arguments, **more):
     except OSError:
         pass
     return await plain(*arguments, **more)
-faults.save_picture = hungry
+faults.PictureWriter.save = hungry
 """
     acknowledged, told = in_a_process(run, prelude)
     assert acknowledged == [1, 2, 3, 4, 5, 6, 7]
@@ -330,13 +327,14 @@ def test_folders_that_may_not_be_written_are_told_with_the_path(run: RunDir, kit
 
 @pytest.mark.parametrize("what", ["run", "images", "log"])
 async def test_a_folder_removed_in_mid_run_stops_it(run: RunDir, kit: Kit, what: str) -> None:
+    pictures = PictureWriter(run, offload=inline)
     async with open_writer(run.attempts_log) as attempts, open_writer(run.images_log) as log:
         for index in range(1, 50):
             if index == 5:
                 shutil.rmtree({"run": run.root, "images": run.images, "log": run.log}[what])
             try:
                 await attempts.append(kit.a_start(index))
-                asset = await save_picture(run, index, kit.image_id(index), kit.a_picture(index), offload=inline)
+                asset = await pictures.save(index, kit.image_id(index), kit.a_picture(index))
                 await log.append(kit.an_image_line(index, asset))
             except StoreError as error:
                 told = str(error)
