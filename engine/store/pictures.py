@@ -16,8 +16,8 @@ from engine.store.picture import BadPicture
 from schemas.outcome import Asset
 
 PICTURE_THREADS = 3
-"""Portions that are saved at a time. Per second, strict, on two cores, with 1, 2, 3, 4 and 8 threads: pictures of 1.5 MB
-294, 331, 408, 395, 410; of 200 KB 1,169, 1,944, 2,618, 2,708, 2,596."""
+"""Portions that are saved at a time. Per second, strict, on two cores, with 1, 2, 3, 4 and 8 threads: pictures of
+1.5 MB 294, 331, 408, 395, 410; of 200 KB 1,169, 1,944, 2,618, 2,708, 2,596."""
 PORTION_MAX = 16
 """Pictures that are saved together."""
 
