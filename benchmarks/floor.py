@@ -29,7 +29,7 @@ import orjson
 import pybase64
 from asked import PROMPT, text_request
 
-from engine.store.direct import write_direct
+from engine.store.direct import open_new, worth_it, write_direct
 
 BUFFER = bytearray(8 << 20)
 
@@ -128,8 +128,10 @@ def main() -> None:
                 check_structure(data)
                 line["sha256"] = hashlib.sha256(data).hexdigest()
                 temporary, final = folder / f".{n}.tmp", folder / f"{n}.img"
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                if not (writes and write_direct(handle, data)):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                direct = writes and worth_it(data)
+                handle = open_new(temporary, flags) if direct else os.open(temporary, flags)
+                if not (direct and write_direct(handle, data)):
                     os.write(handle, data)
                 os.fsync(handle)
                 os.close(handle)

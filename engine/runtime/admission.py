@@ -201,6 +201,17 @@ class Admission:
             line.tickets.remove(ticket)
             line.wake()
 
+    def at_once(self, ask: Ask) -> Grant | None:
+        """A grant if the call may be made now and nobody waits before it."""
+        line = self._line(ask.model)
+        if line.tickets or self._stopped is not None or line.stopped is not None:
+            return None
+        try:
+            answer = self._try(line, ask, clock.now())
+        except Stopped:  # whoever waits is told why
+            return None
+        return answer if isinstance(answer, Grant) else None
+
     def settle(self, grant: Grant, feedback: Feedback) -> None:
         """Report how a call ended: frees its place, reconciles, learns. Once per grant."""
         line = self._lines[grant.ask.model]

@@ -4,9 +4,9 @@
                        ▲                                   │
                        └──────── retry, requeue ◄──────────┘
 
-`schedule` is the only task that waits for permission; workers only work, and their number is
-bounded, so a slow disk or a slow reader of the records holds back new calls. Between two awaits the
-world stands still, so the counters need no lock.
+`schedule` is the only task that waits for permission; a worker that is done takes the next call where none has to be
+waited for. The number of workers is bounded, so a slow disk or a slow reader of the records holds back new calls.
+Between two awaits the world stands still, so the counters need no lock.
 """
 
 from __future__ import annotations
@@ -144,6 +144,8 @@ class StageRun:
         self._wanted = anyio.Event()
         """Enough of the fresh work is gone to make more of it."""
         self._filled = False
+        self._admitting = False
+        """The scheduler waits for permission; nobody goes before it."""
         self._flying = 0
         self._granted: deque[tuple[Work, Grant]] = deque()
         """Calls that may be made, until a worker takes them."""
@@ -167,12 +169,15 @@ class StageRun:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._fill)
                 while (work := await self._next()) is not None:
+                    self._admitting = True
                     try:
                         grant = await self._context.admission.admit(self._ask(self._request(work)))
                     except Stopped as stop:
                         ends = self._context.run_out if stop.reason in _OF_ONE_MODEL else self._context.stop
                         ends(stop.reason, stop)
                         break
+                    finally:
+                        self._admitting = False
                     self._flying += 1
                     self._granted.append((work, grant))
                     if self._idle:
@@ -235,10 +240,7 @@ class StageRun:
                 await self._change()
                 continue
             now = clock.now()
-            work = self._queue.pop(now)
-            if work is not None:
-                if self._queue.room >= FRESH_MAX // 2:
-                    self._wanted.set()
+            if (work := self._due(now)) is not None:
                 return work
             due = self._queue.next_moment(now)
             if due is None and self._filled and not self._flying:
@@ -246,6 +248,25 @@ class StageRun:
             with anyio.move_on_after(None if due is None else max(0.0, due - now)):
                 await self._change()
         return None
+
+    def _due(self, now: float) -> Work | None:
+        work = self._queue.pop(now)
+        if work is not None and self._queue.room >= FRESH_MAX // 2:
+            self._wanted.set()
+        return work
+
+    def _at_once(self) -> tuple[Work, Grant] | None:
+        """The next call, if it may be made now: a worker that is done takes it without a turn of the scheduler."""
+        if self._context.closed or self._admitting or self._granted:
+            return None
+        work = self._due(clock.now())
+        if work is None:
+            return None
+        grant = self._context.admission.at_once(self._ask(self._request(work)))
+        if grant is None:
+            self._queue.requeue(work)
+            return None
+        return work, grant
 
     def _tell(self) -> None:
         self._changed.set()
@@ -257,20 +278,26 @@ class StageRun:
 
     async def _work(self) -> None:
         await anyio.lowlevel.checkpoint()  # begun when all was cancelled, it ends here and calls nobody
+        granted: tuple[Work, Grant] | None = None
         while True:
-            while not self._granted:
-                awake = anyio.Event()
-                self._idle.append(awake)
-                await awake.wait()
-            work, grant = self._granted.popleft()
+            while granted is None:
+                if self._granted:
+                    granted = self._granted.popleft()
+                else:
+                    awake = anyio.Event()
+                    self._idle.append(awake)
+                    await awake.wait()
+            (work, grant), granted = granted, None
             try:
                 if self._context.closed:
                     self._context.admission.withdraw(grant)  # stopped while it waited for a worker
                 else:
                     await self._attempt(work, grant)
+                granted = self._at_once()
             finally:
-                self._flying -= 1
-                self._tell()
+                if granted is None:
+                    self._flying -= 1
+                    self._tell()
 
     async def _attempt(self, work: Work, grant: Grant) -> None:
         context, job = self._context, work.job
@@ -364,6 +391,7 @@ class StageRun:
                     if isinstance(verdict, Requeue):
                         again = msgspec.structs.replace(work, turned_away=work.turned_away + 1)
                         self._queue.requeue(again, verdict.at)
+                        self._tell()
                     else:
                         self.left_open += 1
                     return None
@@ -414,8 +442,10 @@ class StageRun:
         context.emit(AttemptEnded(record=record))
         if again is not None and error is not None and error.kind is ErrorKind.TOO_LARGE:
             self._queue.requeue(again, at)  # nobody is in trouble: the budget of retries is for those who are
+            self._tell()
         elif again is not None:
             self._queue.retry(again, at)
+            self._tell()
         return record
 
 
