@@ -5,9 +5,11 @@ A live run can be looked at: logs are read to their last newline, and nothing he
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,10 +36,12 @@ from engine.qa.statistics import all_statistics
 from engine.qa.tables import ROW_GROUP, build_tables
 from engine.store.atomic import write_atomic
 from engine.store.layout import RunDir, load_manifest
-from engine.store.lock import is_live
+from engine.store.lock import is_live, only_here
 from schemas.config import RunConfig
 from schemas.record import RunManifest
 
+FULL_BYTES = 1 << 20
+"""With less than this free, a table that cannot be read back was cut short for want of space."""
 TABLES = ("images.parquet", "answers.parquet", "contradictions.parquet", "duplicates.parquet", "clusters.parquet")
 
 
@@ -52,7 +56,8 @@ def config_of(manifest: RunManifest) -> RunConfig:
 def run_qa(run_dir: Path | str, *, options: Options | None = None) -> QAReport:
     """Check every image and every text of a run; write qa/report.json, report.html and the tables.
 
-    Raises NoRun when `run_dir` holds none, StoreError when qa/ cannot be written. What is wrong with the data itself
+    Raises NoRun when `run_dir` holds none, StoreError when qa/ cannot be written, RunLocked while another pass is at
+    work there. What is wrong with the data itself
     is never an exception: it is in the report.
     """
     options = options or Options()
@@ -60,15 +65,42 @@ def run_qa(run_dir: Path | str, *, options: Options | None = None) -> QAReport:
     manifest = load_manifest(run)
     config = options.config or config_of(manifest)
     tell: Callable[[Progress], None] = options.on_progress or (lambda progress: None)
-    try:
-        run.qa.mkdir(exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".work-", dir=run.qa))
-    except OSError as error:
-        raise StoreError(f"{run.qa}: cannot be written ({error.strerror}); QA keeps its results there") from error
+    with ExitStack() as stack:
+        try:
+            run.qa.mkdir(exist_ok=True)
+            stack.enter_context(only_here(run.qa, f"{run.qa}: another pass of QA is at work there; wait for its end"))
+            work = Path(tempfile.mkdtemp(prefix=".work-", dir=run.qa))
+        except OSError as error:
+            raise StoreError(f"{run.qa}: cannot be written ({error.strerror}); QA keeps its results there") from error
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        return _within(run, manifest, config, options, work, tell)
+
+
+def _within(
+    run: RunDir,
+    manifest: RunManifest,
+    config: RunConfig,
+    options: Options,
+    work: Path,
+    tell: Callable[[Progress], None],
+) -> QAReport:
+    """The pass; a disk that fills up meanwhile is told in one sentence."""
     try:
         return _pass(run, manifest, config, options, work, tell)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if not _for_want_of_space(error, run.qa):
+            raise
+        raise StoreError(
+            f"{run.qa}: the disk is full; free space on this file system (a pass takes some 2 KB for each image), then "
+            "run the same command again: what was looked at is kept"
+        ) from error
+
+
+def _for_want_of_space(error: Exception, folder: Path) -> bool:
+    """Polars says it in passing, or finds later that a table was cut short."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"os error {errno.ENOSPC}" in str(error) or shutil.disk_usage(folder).free < FULL_BYTES
 
 
 def _pass(

@@ -14,6 +14,8 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +103,22 @@ class RunLock:
             pass  # a stale text never blocks
         finally:
             os.close(fd)  # frees the lock
+
+
+@contextmanager
+def only_here(folder: Path, otherwise: str) -> Generator[None]:
+    """Keep others who ask so out of a folder while the block lasts; RunLocked(`otherwise`) if one is in there.
+
+    Where folders cannot be locked, nobody is kept out. Raises OSError if the folder is not there.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            if not _flocked(fd):
+                raise RunLocked(otherwise)
+        yield
+    finally:
+        os.close(fd)
 
 
 def is_live(run: RunDir) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from engine.errors import StoreError
+from engine.errors import RunLocked, StoreError
 from engine.qa import duplicates, parts, pictures, run_qa, tabulate
+from engine.qa.model import Options
 
 
 def test_a_whole_run_is_found_excellent_and_exits_zero(make_run, draw, encode):
@@ -124,3 +127,57 @@ def test_a_pass_finds_the_same_however_small_its_slices_are(make_run, draw, enco
     for name, table in tables.items():
         assert table.equals(pl.read_parquet(run.root / "qa" / f"{name}.parquet")), name
     assert (sliced.flags, sliced.duplicates, sliced.captions) == (whole.flags, whole.duplicates, whole.captions)
+
+
+@pytest.mark.parametrize(
+    ("said", "free_bytes"),
+    [
+        (pl.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)"), 1 << 40),
+        (pl.exceptions.ComputeError("parquet: Invalid thrift: transport error"), 4096),
+        (OSError(errno.ENOSPC, "No space left on device"), 1 << 40),
+    ],
+    ids=["said in passing", "a table cut short", "said by the system"],
+)
+def test_a_disk_that_fills_up_during_a_pass_is_told_and_leaves_the_run_as_it_was(
+    make_run, draw, encode, monkeypatch, said, free_bytes
+):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+
+    def full(*_: object, **__: object) -> None:
+        raise said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.LazyFrame, "sink_parquet", full)
+        patch.setattr("engine.qa.run.shutil.disk_usage", lambda _: SimpleNamespace(free=free_bytes))
+        with pytest.raises(StoreError, match=r"qa: the disk is full; free space .*run the same command again"):
+            run_qa(run.root)
+    assert not list((run.root / "qa").glob(".work-*"))
+    assert run_qa(run.root).summary["valid_images"] == 1
+
+
+def test_a_fault_in_a_query_is_not_called_a_full_disk(make_run, draw, encode, monkeypatch):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+
+    def faulty(*_: object, **__: object) -> None:
+        raise pl.exceptions.ComputeError("no such thing")
+
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", faulty)
+    with pytest.raises(pl.exceptions.ComputeError, match="no such thing"):
+        run_qa(run.root)
+
+
+def test_a_second_pass_at_the_same_time_is_refused_and_harms_nothing(make_run, draw, encode):
+    run = make_run()
+    run.image(1, encode(draw(1)))
+    refused = []
+
+    def meanwhile(_: object) -> None:
+        with pytest.raises(RunLocked, match="another pass of QA is at work there"):
+            run_qa(run.root)
+        refused.append(True)
+
+    assert run_qa(run.root, options=Options(on_progress=meanwhile)).summary["valid_images"] == 1
+    assert refused
+    assert run_qa(run.root).summary["valid_images"] == 1
