@@ -27,7 +27,10 @@ GRACE_S = 60.0
 
 def drive(config: RunConfig, options: Mapping[str, Any], *, quiet: bool = False) -> Summary:
     """Run to the end under the signals' rules; progress goes to stderr."""
-    return anyio.run(_drive, config, options, quiet)
+    try:
+        return anyio.run(_drive, config, options, quiet)
+    finally:
+        gc.unfreeze()
 
 
 async def _drive(config: RunConfig, options: Mapping[str, Any], quiet: bool) -> Summary:
