@@ -145,7 +145,7 @@ class StageRun:
         """Enough of the fresh work is gone to make more of it."""
         self._filled = False
         self._admitting = False
-        """The scheduler waits for permission; nobody goes before it."""
+        """The scheduler waits for permission, or has been told that there is none: no worker goes before it."""
         self._flying = 0
         self._granted: deque[tuple[Work, Grant]] = deque()
         """Calls that may be made, until a worker takes them."""
@@ -175,9 +175,8 @@ class StageRun:
                     except Stopped as stop:
                         ends = self._context.run_out if stop.reason in _OF_ONE_MODEL else self._context.stop
                         ends(stop.reason, stop)
-                        break
-                    finally:
-                        self._admitting = False
+                        break  # and `_admitting` stays: nor do workers take anything any more
+                    self._admitting = False
                     self._flying += 1
                     self._granted.append((work, grant))
                     if self._idle:
