@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,25 +73,20 @@ def run_qa(run_dir: Path | str, *, options: Options | None = None) -> QAReport:
         except OSError as error:
             raise StoreError(f"{run.qa}: cannot be written ({error.strerror}); QA keeps its results there") from error
         stack.callback(shutil.rmtree, work, ignore_errors=True)
-        return _within(run, manifest, config, options, work, tell)
-
-
-def _within(
-    run: RunDir,
-    manifest: RunManifest,
-    config: RunConfig,
-    options: Options,
-    work: Path,
-    tell: Callable[[Progress], None],
-) -> QAReport:
-    """The pass; a disk that fills up meanwhile is told in one sentence."""
-    try:
+        stack.enter_context(_with_space(run.qa))
         return _pass(run, manifest, config, options, work, tell)
+
+
+@contextmanager
+def _with_space(folder: Path) -> Generator[None]:
+    """A disk that fills up meanwhile is told in one sentence."""
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
-        if not _for_want_of_space(error, run.qa):
+        if not _for_want_of_space(error, folder):
             raise
         raise StoreError(
-            f"{run.qa}: the disk is full; free space on this file system (a pass takes some 2 KB for each image), then "
+            f"{folder}: the disk is full; free space on this file system (a pass takes some 2 KB for each image), then "
             "run the same command again: what was looked at is kept"
         ) from error
 
