@@ -1,0 +1,59 @@
+"""An event that happens once, for tasks of one loop to wait for.
+
+`anyio.Event` costs 2 µs and more each time it is made, waited for and set, which is much where a call waits for half a
+dozen of them. On asyncio a latch is a list of futures; on any other loop it is `anyio.Event`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol
+
+import anyio
+
+
+class Latch(Protocol):
+    """Closed until it is `set`, which lets through all who wait and all who come later."""
+
+    def set(self) -> object: ...
+    def is_set(self) -> bool: ...
+    def wait(self) -> Awaitable[None]: ...
+
+
+def latch() -> Latch:
+    """A closed latch for the loop that runs here."""
+    try:
+        if asyncio.current_task() is not None:
+            return _Futures()
+    except RuntimeError:  # no asyncio loop
+        pass
+    return anyio.Event()
+
+
+class _Futures:
+    __slots__ = ("_loop", "_open", "_waiting")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def is_set(self) -> bool:
+        return self._open
+
+    def set(self) -> None:
+        self._open = True
+        for waits in self._waiting:
+            if not waits.done():  # cancelled
+                waits.set_result(None)
+        self._waiting.clear()
+
+    def wait(self) -> asyncio.Future[None]:
+        """To be awaited at once. One future for each who waits: a cancelled one takes no other along."""
+        waits = self._loop.create_future()
+        if self._open:
+            waits.set_result(None)
+        else:
+            self._waiting.append(waits)
+        return waits
