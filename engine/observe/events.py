@@ -83,15 +83,16 @@ def fan_out(*observers: Observer) -> Callable[[Event], None]:
     An observer's fault must not cost a paid-for answer: the one that failed is left alone from then on,
     and the others hear of it.
     """
-    working = list(observers)
+    working = observers
 
     def tell(event: Event) -> None:
+        nonlocal working
         faults: list[str] = []
-        for observer in tuple(working):
+        for observer in working:
             try:
                 observer(event)
             except Exception as fault:  # noqa: BLE001 - whatever a caller's observer raises
-                working.remove(observer)
+                working = tuple(other for other in working if other is not observer)
                 faults.append(repr(fault))
         for fault in faults:
             tell(Notice(level="error", message=f"an observer failed and is not called any more: {fault}"))

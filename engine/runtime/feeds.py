@@ -17,6 +17,7 @@ import msgspec
 from engine.core.again import asking_again
 from engine.core.ledger import OK, Ledger, slot
 from engine.errors import RunMismatch
+from engine.latch import Latch
 from engine.runtime.runner import Work
 from engine.stages.image import image_job
 from engine.stages.metadata import metadata_jobs, task_groups
@@ -106,7 +107,7 @@ async def metadata_work(
     *,
     complaints: Mapping[int, str],
     still_growing: Callable[[], bool],
-    grown: Callable[[], anyio.Event],
+    grown: Callable[[], Latch],
 ) -> AsyncGenerator[Work]:
     """Metadata jobs for the pictures in the image log, following it while it grows.
 

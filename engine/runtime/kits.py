@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
-
 from engine.core.ledger import slot
 from engine.errors import ProviderError
+from engine.latch import Latch, latch
 from engine.providers.base import Response
 from engine.runtime.opening import Opened
 from engine.runtime.runner import Kit
@@ -25,11 +24,18 @@ class Growth:
 
     def __init__(self) -> None:
         self.growing = True
-        self.event = anyio.Event()
+        self._next: Latch | None = None  # made for the first who waits for the next line
+
+    @property
+    def event(self) -> Latch:
+        if self._next is None:
+            self._next = latch()
+        return self._next
 
     def grew(self) -> None:
-        event, self.event = self.event, anyio.Event()
-        event.set()
+        if self._next is not None:
+            self._next.set()
+            self._next = None
 
     def ended(self, stage: Stage) -> None:
         if stage == "image":

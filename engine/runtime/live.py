@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from engine.core.ledger import Ledger
 from engine.core.retry import TURNED_AWAY_MAX
 from engine.errors import EngineError, leaf_of
+from engine.latch import Latch, latch
 from engine.runtime.admission import AdmissionView
 from engine.runtime.opening import STAGES, Opened
 from engine.runtime.runner import Context, Kit, StageRun, Work
@@ -37,7 +38,7 @@ class Run:
         self._stages: list[StageRun] = []
         self._raised = False
         self._finished = anyio.Event()
-        self._send, self._receive = anyio.create_memory_object_stream[Record](RECORDS_HELD_MAX)
+        self._records = _Records()
         self.dir = opened.run
 
     def __repr__(self) -> str:
@@ -51,7 +52,7 @@ class Run:
 
     def records(self) -> AsyncIterator[Record]:
         """Settled records as they come, images and metadata alike. A slow reader slows the run."""
-        return _Records(self._receive)
+        return self._records
 
     async def wait(self) -> Summary:
         """Let the run end without looking at its records."""
@@ -123,22 +124,15 @@ class Run:
 
     async def deliver(self, record: Record) -> None:
         """Hand a settled record to whoever reads, and wait for it; after `stop_reading` to nobody."""
-        try:
-            try:
-                self._send.send_nowait(record)  # a turn of the loop less than to send it
-            except anyio.WouldBlock:
-                await self._send.send(record)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
+        await self._records.put(record)
 
     def close(self) -> None:
-        """Let go of the stream of records."""
-        self._send.close()
-        self._receive.close()
+        """Let go of the records."""
+        self._records.forget()
 
     def stop_reading(self) -> None:
         """Records go nowhere from now on; the log has them."""
-        self._receive.close()
+        self._records.forget()
 
     async def drive(self, stages: Iterable[tuple[Kit, AsyncGenerator[Work]]], ended: Callable[[Stage], None]) -> None:
         """Run the stages side by side until all have ended."""
@@ -162,25 +156,64 @@ class Run:
                     group.start_soon(one, stage_run, kit.stage)
         finally:
             self._finished.set()
-            self._send.close()
+            self._records.end()
 
 
-class _Records:
-    """What is received, without a turn of the loop for what is there already."""
+class _Records(AsyncIterator[Record]):
+    """Settled records on their way to those who read them, without a turn of the loop where none is needed."""
 
-    def __init__(self, stream: MemoryObjectReceiveStream[Record]) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        self._held: deque[Record] = deque()
+        self._writers: deque[Latch] = deque()
+        self._readers: deque[Latch] = deque()
+        self._ended = False
 
-    def __aiter__(self) -> AsyncIterator[Record]:
-        return self
+    async def put(self, record: Record) -> None:
+        """Hand over a record; waits while too many wait to be read. Once nobody will read, it goes nowhere."""
+        while len(self._held) >= RECORDS_HELD_MAX and not self._ended:
+            await _turn(self._writers)
+        if not self._ended:
+            self._held.append(record)
+            _let_through(self._readers)
+
+    def end(self) -> None:
+        """No more will come; those that are held may still be read."""
+        self._ended = True
+        for waits in (*self._writers, *self._readers):
+            waits.set()
+
+    def forget(self) -> None:
+        """Nobody reads any more."""
+        self._held.clear()
+        self.end()
 
     async def __anext__(self) -> Record:
-        try:
-            return self._stream.receive_nowait()
-        except anyio.WouldBlock:
-            return await anext(self._stream)
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
+        while not self._held:
+            if self._ended:
+                raise StopAsyncIteration
+            await _turn(self._readers)
+        _let_through(self._writers)
+        return self._held.popleft()
+
+
+async def _turn(line: deque[Latch]) -> None:
+    """Wait in a line. Who is cancelled when it is his turn gives it to the next."""
+    waits = latch()
+    line.append(waits)
+    try:
+        await waits.wait()
+    except BaseException:
+        if waits.is_set():
+            _let_through(line)
+        else:
+            line.remove(waits)
+        raise
+
+
+def _let_through(line: deque[Latch]) -> None:
+    """The first of a line."""
+    if line:
+        line.popleft().set()
 
 
 def _told(error: BaseException | None) -> str | None:

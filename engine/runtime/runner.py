@@ -31,6 +31,7 @@ from engine.core.queue import WorkQueue
 from engine.core.retry import Leave, Requeue, Retry, RetryBudget, RetryPolicy, Settle, decide
 from engine.core.shrink import fewer_references, too_large
 from engine.errors import EngineError, ProviderError, StoreError
+from engine.latch import Latch, latch
 from engine.observe.events import AttemptEnded, AttemptStarted, Event, Notice, Rejected, StageEnded
 from engine.providers.base import Provider, Response
 from engine.runtime import clock
@@ -140,8 +141,8 @@ class StageRun:
         self._kit = kit
         self._jobs = jobs
         self._queue: WorkQueue[Work] = WorkQueue(fresh_max=FRESH_MAX, budget=RetryBudget())
-        self._changed = anyio.Event()
-        self._wanted = anyio.Event()
+        self._changed = latch()
+        self._wanted = latch()
         """Enough of the fresh work is gone to make more of it."""
         self._filled = False
         self._admitting = False
@@ -149,7 +150,7 @@ class StageRun:
         self._flying = 0
         self._granted: deque[tuple[Work, Grant]] = deque()
         """Calls that may be made, until a worker takes them."""
-        self._idle: list[anyio.Event] = []
+        self._idle: list[Latch] = []
         """Wakes a worker, each; the one that worked last is last."""
         self.counts = {"ok": 0, "refused": 0, "failed": 0}
         self.attempts = 0
@@ -223,7 +224,7 @@ class StageRun:
                         # Many at a time: prompts one by one cost half as much again, with their code and data
                         # out of the processor's caches, and a task is woken for each.
                         while self._queue.room < FRESH_MAX // 2:
-                            self._wanted = anyio.Event()
+                            self._wanted = latch()
                             await self._wanted.wait()
                     self._queue.push(work)
                     self._tell()
@@ -272,33 +273,34 @@ class StageRun:
 
     async def _change(self) -> None:
         if self._changed.is_set():
-            self._changed = anyio.Event()
+            self._changed = latch()
         await self._changed.wait()
 
     async def _work(self) -> None:
         await anyio.lowlevel.checkpoint()  # begun when all was cancelled, it ends here and calls nobody
         granted: tuple[Work, Grant] | None = None
-        while True:
-            while granted is None:
-                if self._granted:
-                    granted = self._granted.popleft()
-                else:
-                    awake = anyio.Event()
-                    self._idle.append(awake)
-                    await awake.wait()
-            (work, grant), granted = granted, None
-            try:
-                if self._context.closed:
-                    self._context.admission.withdraw(grant)  # stopped while it waited for a worker
-                else:
-                    await self._attempt(work, grant)
-                granted = self._at_once()
-            finally:
-                if granted is None:
-                    self._flying -= 1
-                    self._tell()
+        with anyio.CancelScope() as scope:  # one for all calls of a worker: each by itself would take 7 µs
+            while True:
+                while granted is None:
+                    if self._granted:
+                        granted = self._granted.popleft()
+                    else:
+                        awake = latch()
+                        self._idle.append(awake)
+                        await awake.wait()
+                (work, grant), granted = granted, None
+                try:
+                    if self._context.closed:
+                        self._context.admission.withdraw(grant)  # stopped while it waited for a worker
+                    else:
+                        await self._attempt(work, grant, scope)
+                    granted = self._at_once()
+                finally:
+                    if granted is None:
+                        self._flying -= 1
+                        self._tell()
 
-    async def _attempt(self, work: Work, grant: Grant) -> None:
+    async def _attempt(self, work: Work, grant: Grant, scope: anyio.CancelScope) -> None:
         context, job = self._context, work.job
         request = self._request(work)
         start = Start(
@@ -326,7 +328,8 @@ class StageRun:
                 raise
             latency_s = clock.now() - began
             # A paid-for answer reaches the disk even when the run is cancelled meanwhile.
-            with anyio.CancelScope(shield=True):
+            scope.shield = True
+            try:
                 if response is not None:
                     try:
                         answer = await self._kit.accept(job, response)
@@ -339,6 +342,8 @@ class StageRun:
                 settled = True
                 context.admission.settle(grant, Feedback(error=error, usage=usage, cost_usd=cost, latency_s=latency_s))
                 record = await self._ended(work, start, error, response, answer, usage, cost, latency_s)
+            finally:
+                scope.shield = False
             if (refusal := context.full()) is not None:
                 context.stop("disk", refusal)
             if record is not None and record.final:
