@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -59,12 +61,18 @@ def tidy(text: str, secrets: Iterable[str] = ()) -> str:
 def hide(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets, as they are, URL-quoted or JSON-escaped, and otherwise unchanged."""
     for secret in secrets:
-        if len(secret) < SECRET_CHARS_MIN:
-            continue  # a stand-in such as "k" for a test server: hiding it would tear words apart
-        for form in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]):
-            if form and form in text:
+        for form in _forms(secret):
+            if form in text:
                 text = text.replace(form, "[key]")
     return text
+
+
+@lru_cache(maxsize=8)
+def _forms(secret: str) -> tuple[str, ...]:
+    """How a secret may be written; mostly it is the same in all ways."""
+    if len(secret) < SECRET_CHARS_MIN:
+        return ()  # a stand-in such as "k" for a test server: hiding it would tear words apart
+    return tuple(dict.fromkeys((secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])))
 
 
 # ------------------------------------------------------------------------------- how long to wait
@@ -182,14 +190,16 @@ def _quota(code: int, message: str, details: list[dict[str, Any]]) -> tuple[Erro
 def parse_json(body: bytes | bytearray | memoryview | str) -> Any:
     """The body as JSON; None when it is not JSON.
 
-    Half surrogate pairs, which strict parsers refuse, become `?`: they can stand beside a picture that is paid for.
+    Half surrogate pairs, which strict parsers refuse, become `?`, and numbers beyond all bounds the largest there is:
+    they can stand beside a picture that is paid for.
     """
     try:
         return orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
         pass
     try:
-        lenient = json.loads(body if isinstance(body, str) else bytes(body), parse_constant=_no_constant)
+        text = body if isinstance(body, str) else bytes(body)
+        lenient = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
@@ -197,6 +207,10 @@ def parse_json(body: bytes | bytearray | memoryview | str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _finite(number: str) -> float:
+    return max(-sys.float_info.max, min(sys.float_info.max, float(number)))
 
 
 def _error_object(answer: Any) -> dict[str, Any] | None:

@@ -135,6 +135,7 @@ class GeminiProvider:
         connector = session.connector
         assert isinstance(connector, wire.Connector), "sessions are made by wire.open_session"
         self._lines = Lines(connector)
+        self._loop = asyncio.get_running_loop()
         self._offload = threads(READERS)
         self._building = asyncio.Lock()
         self._templates: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
@@ -159,7 +160,7 @@ class GeminiProvider:
 
         Raises ProviderError, and StoreError before anything was sent where a picture cannot be read.
         """
-        pictures = await read_references(request, self._offload)
+        pictures = await read_references(request, self._offload) if request.references else ()
         reply = await self._send(request, pictures)
         if isinstance(reply, ProviderError):
             raise reply
@@ -176,10 +177,19 @@ class GeminiProvider:
     async def _send(self, request: Request, pictures: Sequence[bytes]) -> Reply | ProviderError:
         """The HTTP answer. An error is given back, not raised: raised in a handler it would carry the foreign
         exception along, which may hold the request's headers, and with them the key."""
+        deadline = self._loop.time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if self.transport == "fast":
-                    return await self._call_fast(request, pictures)
+            if self.transport == "fast":
+                template = self._known(shape := shape_of(request))
+                if template is None:
+                    async with asyncio.timeout_at(deadline):
+                        template = await self._template(request, shape)
+                if template is not None:
+                    try:
+                        return await self._call_fast(template, request, pictures, deadline)
+                    except Changed as changed:
+                        self._give_up_fast(f"aiohttp: {changed}")
+            async with asyncio.timeout_at(deadline):
                 return await self._call_sdk(request, pictures)
         except ProviderError as error:
             return error
@@ -188,29 +198,22 @@ class GeminiProvider:
 
     # ------------------------------------------------------------------------------ fast
 
-    async def _call_fast(self, request: Request, pictures: Sequence[bytes]) -> Reply:
-        template = await self._template(request)
-        if template is None:
-            return await self._call_sdk(request, pictures)
+    async def _call_fast(
+        self, template: Template, request: Request, pictures: Sequence[bytes], deadline: float
+    ) -> Reply:
         body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
         captured = template.captured
         if captured.request.proxy is None:
-            try:
-                reply = await self._lines.post(captured, body)
-            except Changed as changed:
-                self._give_up_fast(f"aiohttp: {changed}")
-                return await self._call_sdk(request, pictures)
+            reply = await self._lines.post(captured, body, deadline)
         else:
-            reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.request.ssl)
+            async with asyncio.timeout_at(deadline):
+                reply = await wire.post(self._session, captured.url, captured.headers, body, ssl=captured.request.ssl)
         if reply.status == 401 and self._backend == "vertex":
             self._templates.clear()  # The next call signs anew.
         return reply
 
-    async def _template(self, request: Request) -> Template | None:
+    async def _template(self, request: Request, shape: tuple[Any, ...]) -> Template | None:
         """The template of the request's shape; None when requests can no longer be made this way."""
-        shape = shape_of(request)
-        if (template := self._known(shape)) is not None:
-            return template
         async with self._building:  # One asks the SDK, and for a token; the others wait for what it gets.
             if (template := self._known(shape)) is not None:
                 return template

@@ -7,8 +7,8 @@ transport gets a protocol of ours that sends one request at a time and has `http
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -47,30 +47,42 @@ class Changed(Exception):
 
 
 class Lines:
-    """The connections of one session; none is ever waited for, so there are as many as calls in flight."""
+    """The connections of one session; none is ever waited for, so there are as many as calls in flight.
+
+    One timer, set for the first, watches all deadlines: to set one for each call took as long as all else here.
+    """
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._idle: dict[Any, OrderedDict[_Line, None]] = {}  # the one used last is last
+        self._idle: dict[Any, dict[_Line, None]] = {}  # the one used last is last
         self._all: set[_Line] = set()
         self._in_use = 0
         self._scratch = bytearray(SCRATCH_BYTES)
         self._tidying: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._watched = inf  # when it looks
         self._closed = False
 
-    async def post(self, like: Captured, body: bytes) -> Reply:
-        """One POST like the one that was caught, with another body. The deadline is the caller's.
+    async def post(self, like: Captured, body: bytes, deadline: float) -> Reply:
+        """One POST like the one that was caught, with another body; whole by the deadline, by the loop's clock.
 
-        Raises what aiohttp raises while it connects and Changed, then NothingSent, OSError, NotHttp and BodyTooLarge.
+        Raises what aiohttp raises while it connects and Changed, then NothingSent, OSError, TimeoutError, NotHttp and
+        BodyTooLarge.
         """
-        try:
-            line = self._take(like.request.connection_key) or await self._open(like)
-        except (AttributeError, TypeError) as error:
-            raise Changed(str(error)) from None
+        line = self._take(like.key)
+        if line is None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    line = await self._open(like)
+            except (AttributeError, TypeError) as error:
+                raise Changed(str(error)) from None
+        if deadline < self._watched:
+            self._watch(deadline)
         self._in_use += 1
         try:
-            self._connector.share(line.transport, self._in_use)
-            reply = await line.ask(like.head, body)
+            if line.below is not None:
+                self._connector.share(line.transport, self._in_use)
+            reply = await line.ask(like.head, body, deadline)
         except BaseException:
             self._drop(line)
             raise
@@ -85,15 +97,16 @@ class Lines:
     def close(self) -> None:
         """Close all connections; calls in flight fail. The loop closes their sockets in its next turn."""
         self._closed = True
-        if self._tidying is not None:
-            self._tidying.cancel()
+        for timer in (self._tidying, self._watching):
+            if timer is not None:
+                timer.cancel()
         for line in tuple(self._all):
             line.fail(ConnectionAbortedError("the provider was closed"))
 
     async def _open(self, like: Captured) -> _Line:
         connection = await self._connect(like)
         try:
-            line = _Line(connection, like.request.connection_key, self._scratch, self._drop)
+            line = _Line(connection, self._idle.setdefault(like.key, {}), self._scratch, self._drop)
         except BaseException:
             connection.close()
             raise
@@ -122,7 +135,7 @@ class Lines:
 
     def _keep(self, line: _Line) -> None:
         line.idle_since = monotonic()
-        self._idle.setdefault(line.key, OrderedDict())[line] = None
+        line.idle[line] = None
         if self._tidying is None:
             self._tidying = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._tidy)
 
@@ -137,59 +150,80 @@ class Lines:
 
     def _drop(self, line: _Line) -> None:
         self._all.discard(line)
-        if (idle := self._idle.get(line.key)) is not None:
-            idle.pop(line, None)
+        line.idle.pop(line, None)
         line.close()
+
+    def _watch(self, deadline: float) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watched = deadline
+        self._watching = asyncio.get_running_loop().call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        """Ends the calls whose deadline is over. The timer may be early by a tick of the clock, so it counts, too."""
+        over = max(self._watched, asyncio.get_running_loop().time())
+        self._watching, self._watched = None, inf
+        for line in [line for line in self._all if line.deadline <= over]:
+            line.fail(TimeoutError())
+        if (first := min((line.deadline for line in self._all), default=inf)) < inf:
+            self._watch(first)
 
 
 class _Line(asyncio.BufferedProtocol):
     """One connection. All of them receive into one scratch buffer: between receiving and reading nothing else runs."""
 
-    def __init__(self, connection: Connection, key: Any, scratch: bytearray, drop: Callable[[_Line], None]) -> None:
+    def __init__(
+        self, connection: Connection, idle: dict[_Line, None], scratch: bytearray, drop: Callable[[_Line], None]
+    ) -> None:
         transport, protocol = connection.transport, connection.protocol
         if transport is None or protocol is None:
             raise NothingSent("the server closed the connection before it was asked")
         self.transport = transport
-        self.key = key
-        self.reusable = False
+        self.below: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+        """Over TLS the transport of what is encrypted."""
+        self.idle = idle
+        """Where it waits between calls, with those that go to the same server."""
         self.idle_since = 0.0
+        self.reusable = False
+        """Whether it may be asked again, once the answer has come."""
+        self.deadline = inf
+        """Of the call under way, by the loop's clock."""
         self._connection = connection
         self._scratch = scratch
         self._view = memoryview(scratch)
         self._drop = drop
         self._reading: Reading | None = None
-        self._ends: asyncio.Future[Reply] | None = None
+        self._answer: asyncio.Future[Reply] | None = None
         self._lost = transport.is_closing() or protocol.should_close  # the second: it spoke without being asked
         transport.set_protocol(self)
 
-    async def ask(self, head: bytes, body: bytes) -> Reply:
+    def ask(self, head: bytes, body: bytes, deadline: float) -> asyncio.Future[Reply]:
+        """Sends a request; the answer is to come. Raises NothingSent."""
         if self._lost:
             raise NothingSent("the server closed the connection before it was asked")
-        self._reading = reading = Reading(pictures=True)
-        self._ends = ends = asyncio.get_running_loop().create_future()
+        self._reading = Reading(pictures=True)
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        self.deadline = deadline
         self.reusable = False
-        start = head + b"%d\r\n\r\n" % len(body)
+        start = b"%b%d\r\n\r\n" % (head, len(body))
         if len(body) <= _TOGETHER_BYTES_MAX:
             self.transport.write(start + body)
         else:
             self.transport.write(start)
             self.transport.write(body)
-        try:
-            reply = await ends
-        finally:
-            self._reading = self._ends = None
-        self.reusable = reading.reusable and not self._lost and not _unsent_bytes(self.transport)
-        return reply
+        return answer
 
     def fail(self, error: Exception) -> None:
         """Ends the call on this connection, and the connection."""
-        if self._ends is not None and not self._ends.done():
-            self._ends.set_exception(error)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
         self._drop(self)
 
     def close(self) -> None:
         """At once: closed the polite way, it would first send what is waiting, of a call that nobody wants any more."""
         self.reusable = False
+        self.deadline = inf
+        self._reading = None
         self._lost = True
         self.transport.abort()
         self._connection.close()
@@ -199,11 +233,10 @@ class _Line(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        reading = self._reading
-        if reading is None or reading.reply is not None:
+        if self._reading is None:
             self.fail(NotHttp("it came without having been asked for"))
         else:
-            self._read(reading, nbytes)
+            self._read(self._reading, nbytes)
 
     def eof_received(self) -> bool:
         self.connection_lost(None)
@@ -224,11 +257,14 @@ class _Line(asyncio.BufferedProtocol):
         except (NotHttp, BodyTooLarge) as error:
             self.fail(error)
             return
-        if reading.reply is not None and self._ends is not None and not self._ends.done():
-            self._ends.set_result(reading.reply)
+        if reading.reply is not None and self._answer is not None:
+            self.reusable = reading.reusable and not self._lost and not self._unsent_bytes()
+            self.deadline = inf
+            answer, self._answer, self._reading = self._answer, None, None
+            if not answer.done():
+                answer.set_result(reading.reply)
 
-
-def _unsent_bytes(transport: asyncio.Transport) -> int:
-    """How much is still waiting to be sent; over TLS asyncio itself counts only what is not yet encrypted."""
-    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    return transport.get_write_buffer_size() + (0 if below is None else int(below.get_write_buffer_size()))
+    def _unsent_bytes(self) -> int:
+        """How much is still waiting to be sent; over TLS asyncio itself counts only what is not yet encrypted."""
+        size = self.transport.get_write_buffer_size()
+        return size if self.below is None else size + int(self.below.get_write_buffer_size())

@@ -8,10 +8,10 @@ there; filling it gives, byte for byte, what the SDK would have sent.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from json.encoder import encode_basestring_ascii
+from typing import Any, Literal
 
 import aiohttp
 import orjson
@@ -28,6 +28,9 @@ SEED_MARK = 1_610_612_741
 
 _QUOTE = b'"%b"'
 
+Hole = Literal["text", "system", "seed"] | int
+"""What differs from one request to the next; a number is a picture's."""
+
 
 class TemplateError(Exception):
     """The SDK built something that cannot be cut: a mark is missing, or is there twice."""
@@ -41,10 +44,12 @@ def picture_mark(n: int) -> bytes:
 class Captured:
     """One HTTP request as the SDK was about to send it. Its headers hold the key; it has no telling repr."""
 
-    __slots__ = ("body", "head", "headers", "request", "url")
+    __slots__ = ("body", "head", "headers", "key", "request", "url")
 
     def __init__(self, request: ClientRequest, body: bytes) -> None:
         self.request = request
+        self.key = request.connection_key
+        """Requests with the same one may go over the same connection."""
         self.url = request.url
         self.headers = request.headers.copy()
         self.headers.pop("Content-Length", None)
@@ -55,50 +60,56 @@ class Captured:
 class Template:
     """A captured request with its body cut at the marks."""
 
-    __slots__ = ("_fixed", "_holes", "captured", "made_at")
+    __slots__ = ("_begins", "_holes", "captured", "made_at")
 
     def __init__(self, captured: Captured, *, pictures: int, system: bool, seed: bool, made_at: float) -> None:
-        marks: dict[str, bytes] = {"text": _QUOTE % TEXT_MARK.encode()}
+        marks: dict[Hole, bytes] = {"text": _QUOTE % TEXT_MARK.encode()}
         if system:
             marks["system"] = _QUOTE % SYSTEM_MARK.encode()
         if seed:
             marks["seed"] = b'"seed": %d' % SEED_MARK
         for n in range(pictures):
-            marks[f"picture {n}"] = _QUOTE % base64.urlsafe_b64encode(picture_mark(n))
+            marks[n] = _QUOTE % base64.urlsafe_b64encode(picture_mark(n))
         self.captured = captured
         self.made_at = made_at
-        self._fixed, self._holes = _cut(captured.body, marks)
+        self._begins, self._holes = _cut(captured.body, marks)
 
     def fill(self, *, text: str, system: str | None, seed: int | None, pictures: Sequence[bytes]) -> bytes:
         """The body for one request. `pictures` are raw bytes, in their order."""
-        pieces = [self._fixed[0]]
-        for hole, fixed in zip(self._holes, self._fixed[1:], strict=True):
+        pieces = [self._begins]
+        for hole, fixed in self._holes:
             if hole == "text":
-                pieces.append(json.dumps(text).encode())
+                pieces.append(_string(text))
             elif hole == "seed":
                 pieces.append(b'"seed": %d' % (seed or 0))
             elif hole == "system":
-                pieces.append(json.dumps(system).encode())
+                pieces.append(_string(system or ""))
             else:
-                encoded = pybase64.b64encode(pictures[int(hole[8:])], altchars=b"-_")
+                encoded = pybase64.b64encode(pictures[hole], altchars=b"-_")
                 pieces += (b'"', encoded, b'"')
             pieces.append(fixed)
         return b"".join(pieces)
 
 
-def _cut(body: bytes, marks: Mapping[str, bytes]) -> tuple[list[bytes], list[str]]:
-    found: list[tuple[int, str]] = []
+def _string(text: str) -> bytes:
+    """What json.dumps makes of a text, without the way there."""
+    return encode_basestring_ascii(text).encode()
+
+
+def _cut(body: bytes, marks: Mapping[Hole, bytes]) -> tuple[bytes, list[tuple[Hole, bytes]]]:
+    """What stands before the first mark; then each mark's name, and what follows it."""
+    found: list[tuple[int, Hole]] = []
     for name, mark in marks.items():
         if body.count(mark) != 1:
-            raise TemplateError(f"the SDK's request holds the mark of the {name} {body.count(mark)} times, not once")
+            what = f"picture {name}" if isinstance(name, int) else name
+            raise TemplateError(f"the SDK's request holds the mark of the {what} {body.count(mark)} times, not once")
         found.append((body.index(mark), name))
-    fixed: list[bytes] = []
-    at = 0
-    for start, name in sorted(found):
-        fixed.append(body[at:start])
-        at = start + len(marks[name])
-    fixed.append(body[at:])
-    return fixed, [name for _, name in sorted(found)]
+    found.sort()
+    ends = [*(start for start, _ in found[1:]), len(body)]
+    holes: list[tuple[Hole, bytes]] = [
+        (name, body[start + len(marks[name]) : end]) for (start, name), end in zip(found, ends, strict=True)
+    ]
+    return body[: found[0][0]], holes
 
 
 # ------------------------------------------------------------------------------------- shapes
@@ -115,7 +126,7 @@ def shape_of(request: Request) -> tuple[Any, ...]:
         None if request.answer_schema is None else orjson.dumps(request.answer_schema),
         request.system is not None,
         request.seed is not None,
-        tuple(reference.mime_type for reference in request.references),
+        tuple([reference.mime_type for reference in request.references]) if request.references else (),
     )
 
 
@@ -160,7 +171,10 @@ async def tap(request: ClientRequest, handler: Any) -> aiohttp.ClientResponse:
     call = watching.get()
     if call is not None and call.capture:
         body = await request.body.as_bytes() if not isinstance(request.body, bytes) else request.body
-        call.captured = Captured(request, body)
+        try:
+            call.captured = Captured(request, body)
+        except AttributeError as error:
+            raise TemplateError(f"aiohttp: {error}") from None
         raise Caught
     response: aiohttp.ClientResponse = await handler(request)
     if call is not None:

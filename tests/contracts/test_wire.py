@@ -24,7 +24,7 @@ from engine.errors import ProviderError
 from engine.providers import gemini, lines, sdk, template
 from engine.providers.answer import read_answer
 from engine.providers.gemini import open_gemini
-from engine.providers.template import Template, picture_mark
+from engine.providers.template import Template, picture_mark, shape_of
 from schemas.job import Request
 from schemas.outcome import ErrorKind, Usage
 from schemas.prompt import Reference
@@ -105,7 +105,7 @@ def test_a_template_gives_the_bytes_that_the_sdk_would_send() -> None:
     async def check(request: Request, pictures: list[bytes]) -> None:
         async with open_gemini(api_key="k", base_url="http://127.0.0.1:1") as provider:
             for _ in range(2):  # The second is filled from what the first left.
-                template = await provider._template(request)
+                template = await provider._template(request, shape_of(request))
                 assert template is not None, "the SDK's requests can no longer be cut into templates"
                 body = template.fill(text=request.text, system=request.system, seed=request.seed, pictures=pictures)
                 sdk = await captured(provider, request, pictures)
@@ -123,20 +123,21 @@ def test_a_template_gives_the_bytes_that_the_sdk_would_send() -> None:
 
 async def test_one_template_serves_all_prompts_of_its_shape() -> None:
     async with open_gemini(api_key="k", base_url="http://127.0.0.1:1") as provider:
-        template = await provider._template(PICTURE)
+        template = await provider._template(PICTURE, shape_of(PICTURE))
         other = Request(
             model=PICTURE.model, text="Another", aspect_ratio=PICTURE.aspect_ratio, resolution=PICTURE.resolution
         )
-        assert await provider._template(other) is template
+        assert await provider._template(other, shape_of(other)) is template
         wide = Request(model=PICTURE.model, text="Another", aspect_ratio="1:1", resolution="2K")
-        assert await provider._template(wide) is not template
+        assert await provider._template(wide, shape_of(wide)) is not template
 
 
 async def test_the_number_of_templates_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gemini, "TEMPLATES_MAX", 3)
     async with open_gemini(api_key="k", base_url="http://127.0.0.1:1") as provider:
         for n in range(6):
-            await provider._template(Request(model="gemini-x", text="t", temperature=n / 10))
+            request = Request(model="gemini-x", text="t", temperature=n / 10)
+            await provider._template(request, shape_of(request))
         assert len(provider._templates) == 3
 
 

@@ -1,0 +1,154 @@
+"""One timer watches all calls, and each ends at its own deadline: in virtual time, over connections from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.providers.http1 import Reply
+from engine.providers.lines import Lines
+
+DEADLINE_S = 60.0
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n" + b"x" * 40
+
+
+class Leap(selectors.SelectSelector):
+    """Where the loop would wait, time passes at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class Leaping(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.leap = Leap()
+        super().__init__(self.leap)
+
+    def time(self) -> float:
+        return self.leap.now
+
+
+class Wire(asyncio.Transport):
+    """Answers each request after so long, at once or a byte at a time; None never answers."""
+
+    def __init__(self, after_s: float | None, between_s: float) -> None:
+        super().__init__()
+        self.after_s, self.between_s = after_s, between_s
+        self.closed = False
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def write(self, data: Any) -> None:
+        if self.after_s is not None:
+            pieces = [ANSWER] if not self.between_s else [ANSWER[at : at + 1] for at in range(len(ANSWER))]
+            for n, piece in enumerate(pieces):
+                loop = asyncio.get_running_loop()
+                loop.call_later(self.after_s + n * self.between_s, self._say, piece)
+
+    def _say(self, piece: bytes) -> None:
+        if not self.closed:
+            self.protocol.get_buffer(-1)[: len(piece)] = piece
+            self.protocol.buffer_updated(len(piece))
+
+
+class Maker:
+    """A connector whose connections take so long to make."""
+
+    bounded = aiohttp.ClientTimeout()
+
+    async def connect(self, call: Any, *_: Any) -> Any:
+        await asyncio.sleep(call.connects_s)
+        transport = Wire(call.after_s, call.between_s)
+        call.wires.append(transport)
+        protocol = SimpleNamespace(should_close=False)
+        return SimpleNamespace(transport=transport, protocol=protocol, close=lambda: None)
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.floats(0, 200),
+        st.sampled_from([0.0, 0.5, 29.0, 61.0]),
+        st.none() | st.floats(0, 100),
+        st.sampled_from([0.0, 0.01, 1.0]),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@given(CALLS)
+def test_each_call_ends_with_its_answer_or_at_its_own_deadline(calls: list[tuple[Any, ...]]) -> None:
+    async def ended(lines: Lines, begins_s: float, call: Any) -> tuple[float, Any]:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(begins_s)
+        like: Any = SimpleNamespace(key=call.key, head=b"POST / HTTP/1.1\r\n", request=call)
+        try:
+            reply: Any = await lines.post(like, b"{}", loop.time() + DEADLINE_S)
+        except TimeoutError as error:
+            reply = error
+        return loop.time() - begins_s, reply
+
+    async def check() -> None:
+        lines = Lines(Maker())  # type: ignore[arg-type]
+        asked = [
+            SimpleNamespace(
+                connects_s=connects_s, after_s=after_s, between_s=between_s, key="all" if alike else n, wires=[]
+            )
+            for n, (_, connects_s, after_s, between_s, alike) in enumerate(calls)
+        ]
+        ends = await asyncio.gather(*(ended(lines, call[0], asks) for call, asks in zip(calls, asked, strict=True)))
+        for (_, connects_s, after_s, between_s, alike), asks, (took_s, reply) in zip(calls, asked, ends, strict=True):
+            assert took_s <= DEADLINE_S + 1e-6
+            if isinstance(reply, TimeoutError):
+                assert took_s >= DEADLINE_S - 1e-6
+            if not alike:  # it had a connection of its own
+                whole_s = connects_s + (1e9 if after_s is None else after_s + between_s * (len(ANSWER) - 1))
+                if abs(whole_s - DEADLINE_S) > 1e-3:
+                    assert isinstance(reply, Reply) == (whole_s < DEADLINE_S)
+                assert not isinstance(reply, TimeoutError) or all(wire.closed for wire in asks.wires)
+        lines.close()
+        await asyncio.sleep(1000)
+
+    with asyncio.Runner(loop_factory=Leaping) as runner:
+        runner.run(check())
+
+
+def test_one_timer_serves_all_calls_and_none_is_left_when_none_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        timers: list[float] = []
+        make = loop.call_at
+        monkeypatch.setattr(loop, "call_at", lambda when, *more, **m: timers.append(when) or make(when, *more, **m))
+        lines = Lines(Maker())  # type: ignore[arg-type]
+        like: Any = SimpleNamespace(
+            key=1, head=b"", request=SimpleNamespace(connects_s=0, after_s=0, between_s=0, wires=[])
+        )
+        for _ in range(100):
+            await lines.post(like, b"{}", loop.time() + DEADLINE_S)
+        assert len([when for when in timers if when >= DEADLINE_S]) == 3, "connecting, the deadlines, what is idle"
+        await asyncio.sleep(10 * DEADLINE_S)
+        assert lines._watching is None
+        lines.close()
+
+    with asyncio.Runner(loop_factory=Leaping) as runner:
+        runner.run(check())
