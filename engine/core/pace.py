@@ -40,13 +40,16 @@ class Tally:
     """What was used in the last window, in `SLOTS` slots; O(1) to add to, old slots fall out."""
 
     SLOTS = 60
-    __slots__ = ("_last", "_slot_s", "_sum", "_used")
+    __slots__ = ("_ends", "_last", "_slot", "_slot_s", "_starts", "_sum", "_used")
 
     def __init__(self, window_s: float) -> None:
         self._slot_s = window_s / self.SLOTS
         self._used = [0.0] * self.SLOTS
         self._sum = 0.0
         self._last = -(2**62)
+        self._slot = 0
+        self._starts = self._ends = -math.inf
+        """Between these moments it is `_slot` that is added to: every call adds to half a dozen of them."""
 
     def _turn(self, now: float) -> int:
         slot = math.floor(now / self._slot_s)
@@ -59,11 +62,13 @@ class Tally:
                     self._sum -= self._used[old % self.SLOTS]
                     self._used[old % self.SLOTS] = 0.0
             self._last = slot
+            self._starts, self._ends = slot * self._slot_s, (slot + 1) * self._slot_s
+            self._slot = slot % self.SLOTS
         return slot % self.SLOTS
 
     def add(self, amount: float, now: float) -> None:
         """Count `amount` (negative: take back) at `now`."""
-        slot = self._turn(now)
+        slot = self._slot if self._starts <= now < self._ends else self._turn(now)
         self._used[slot] += amount
         self._sum += amount
 
@@ -119,15 +124,16 @@ class Pace:
         self.tally.add(cost, now)
         if cost > self._cost_max:
             self._cost_max = cost
-        spacing = self.spacing_s(now)
+        earliest = now - CREDIT_S
         if now - self._used_at > IDLE_S:
-            self._ramp_from = now
-            start = max(self.free_at, now)
-        else:
-            start = max(self.free_at, now - CREDIT_S)
+            self._ramp_from = earliest = now
         self._used_at = now
-        if spacing:
-            self.free_at = start + self._ramped(cost * spacing, start, spacing)
+        learned = self.learned
+        if learned.configured is None and learned.ceiling is None:
+            return  # as most dimensions of most runs
+        start = max(self.free_at, earliest)
+        spacing = self.spacing_s(now)
+        self.free_at = start + self._ramped(cost * spacing, start, spacing)
 
     def _ramped(self, length_s: float, start: float, spacing: float) -> float:
         """`length_s` of full-rate time, stretched where it lies in the ramp."""
@@ -154,7 +160,8 @@ class Pace:
         self.tally.add(change, now)
         if actual > self._cost_max:
             self._cost_max = actual
-        spacing = self.spacing_s(now)
+        learned = self.learned
+        spacing = 0.0 if learned.configured is None and learned.ceiling is None else self.spacing_s(now)
         if change > 0.0:
             self.free_at = max(self.free_at, now - CREDIT_S) + change * spacing
         elif self.free_at > now:
