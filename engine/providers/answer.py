@@ -1,5 +1,8 @@
 """From the bytes of a 200 answer to a Response, without parsing the picture.
 
+Nearly all answers look alike, and those are read by their types (`providers.usual`). What differs in anything is read
+here, step by step and tolerantly, to the same end.
+
 A picture of 1.5 MB is 2 MB of base64 between two quotes. A JSON parser would copy it into a string
 first; here it is found with `bytes.find`, cut out, and decoded straight from the receive buffer,
 while the JSON parser gets the few hundred bytes around it. Surprises (escaped slashes, URL-safe
@@ -16,8 +19,9 @@ import orjson
 import pybase64
 
 from engine.errors import ProviderError
-from engine.providers import classify
+from engine.providers import classify, usual
 from engine.providers.base import Picture, Response
+from engine.providers.usual import Told, usage_of
 from schemas.outcome import ErrorKind, Usage
 
 _KEY = b'"data"'
@@ -45,6 +49,8 @@ def read_answer(
     """
     if not body:
         raise ProviderError(ErrorKind.UNKNOWN, "200 with an empty body: the answer was lost", http_status=200)
+    if (told := usual.read(body, len(pictures))) is not None:
+        return _response(told, pictures, wants_picture, tuple(secrets))
     skeleton, spans = _cut(body, pictures)
     answer = classify.parse_json(skeleton)
     if answer is None and spans:
@@ -53,7 +59,7 @@ def read_answer(
         answer = classify.parse_json(body)
     if not isinstance(answer, dict) or classify.has_error(answer):
         raise _not_an_answer(body, headers, answer, secrets)
-    return _response(answer, spans, wants_picture, tuple(secrets))
+    return _response(_told(answer, wants_picture, tuple(secrets)), spans, wants_picture, tuple(secrets))
 
 
 def _not_an_answer(body: Body, headers: Mapping[str, str], answer: Any, secrets: Iterable[str]) -> ProviderError:
@@ -100,27 +106,36 @@ def _cut(body: Body, pictures: Sequence[bytes]) -> tuple[Body, list[bytes | memo
     return b"".join(pieces), spans
 
 
-def _response(
-    answer: dict[str, Any], spans: list[bytes | memoryview], wants_picture: bool, secrets: tuple[str, ...]
-) -> Response:
+def _told(answer: dict[str, Any], wants_picture: bool, secrets: tuple[str, ...]) -> Told:
     usage = read_usage(answer.get("usageMetadata"))
     candidate = _first(answer.get("candidates"))
     if candidate is None:
         raise _no_candidate(answer, wants_picture, usage, secrets)
-    reason = _text(candidate.get("finishReason"))
     encoded, extra, texts = _parts(candidate)
-    text = "".join(texts) if texts else None
+    return Told(
+        encoded,
+        extra,
+        "".join(texts) if texts else None,
+        usage,
+        _text(candidate.get("finishReason")),
+        _text(candidate.get("finishMessage")),
+        _text(answer.get("modelVersion")),
+    )
 
+
+def _response(
+    told: Told, spans: Sequence[bytes | memoryview], wants_picture: bool, secrets: tuple[str, ...]
+) -> Response:
+    encoded, extra, text, usage, reason, message, version = told
     has_content = encoded is not None if wants_picture else bool(text)
     if not has_content or not classify.answered(reason, wants_picture=wants_picture):
-        words = _text(candidate.get("finishMessage")) or text or ""
+        words = message or text or ""
         raise classify.finish_failure(reason, words, wants_picture=wants_picture, usage=usage, secrets=secrets)
     picture = None
     if wants_picture and encoded is not None:
         mime_type, data = encoded
         decoded = _decode(data, spans, reason, usage, secrets)
         picture = Picture(data=decoded, mime_type=classify.hide(mime_type, secrets))
-    version = _text(answer.get("modelVersion"))
     return Response(
         picture=picture,
         extra_pictures=extra,
@@ -168,7 +183,7 @@ def _parts(candidate: dict[str, Any]) -> tuple[tuple[str, str] | None, int, list
 
 def _decode(
     data: str,
-    spans: list[bytes | memoryview],
+    spans: Sequence[bytes | memoryview],
     reason: str | None,
     usage: Usage,
     secrets: tuple[str, ...],
@@ -227,22 +242,18 @@ def read_usage(metadata: Any) -> Usage:
     """`usageMetadata` as Usage. Anything missing or odd counts as zero."""
     if not isinstance(metadata, dict):
         return Usage()
-    thinking = _count(metadata.get("thoughtsTokenCount"))
-    candidates = _count(metadata.get("candidatesTokenCount"))
-    prompt = _count(metadata.get("promptTokenCount")) + _count(metadata.get("toolUsePromptTokenCount"))
     details = metadata.get("candidatesTokensDetails")
     image = sum(
         _count(detail.get("tokenCount"))
         for detail in (details if isinstance(details, list) else ())
         if isinstance(detail, dict) and detail.get("modality") == "IMAGE"
     )
-    output = candidates + thinking
-    return Usage(
-        prompt_tokens=prompt,
-        output_tokens=output,
-        total_tokens=_count(metadata.get("totalTokenCount")) or prompt + output,
-        image_tokens=image,
-        thinking_tokens=thinking,
+    return usage_of(
+        prompt=_count(metadata.get("promptTokenCount")) + _count(metadata.get("toolUsePromptTokenCount")),
+        candidates=_count(metadata.get("candidatesTokenCount")),
+        thinking=_count(metadata.get("thoughtsTokenCount")),
+        total=_count(metadata.get("totalTokenCount")),
+        image=image,
     )
 
 
