@@ -223,6 +223,108 @@ def test_whatever_was_spoilt_on_the_way_is_read_as_others_read_it_or_refused(
         assert reading.reply.body == other
 
 
+GOOGLES_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nVary: Origin\r\nVary: X-Origin\r\n"
+    b"Date: Mon, 23 Nov 2026 09:00:00 GMT\r\nServer: scaffolding on HTTPServer2\r\nX-XSS-Protection: 0\r\n"
+    b"X-Content-Type-Options: nosniff\r\nServer-Timing: gfet4t7; dur=9431\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def test_the_usual_head_is_read_in_one_step_and_its_headers_when_somebody_looks() -> None:
+    for raw in (GOOGLES_HEAD, GOOGLES_HEAD.replace(b"Transfer-Encoding: chunked", b"content-length: 10")):
+        assert http1._USUAL.fullmatch(raw) is not None
+    headers = whole(read(GOOGLES_HEAD + b"0\r\n\r\n")).headers
+    assert headers.get("server-timing") == "gfet4t7; dur=9431"
+    assert headers.get("vary") == "X-Origin"
+    assert headers.get("retry-after") is None
+    assert len(headers) == len(list(headers)) == 8
+
+
+ALL = [*range(1, 2000)]
+HEADERS = st.sampled_from(
+    [
+        *(
+            "Content-Length: 2",
+            "CONTENT-LENGTH:\t 2 ",
+            "Content-Length: 2, 2",
+            "Content-Length: 3",
+            "Content-Length: +2",
+        ),
+        *(
+            "Transfer-Encoding: chunked",
+            "transfer-encoding:Chunked\t",
+            "Transfer-Encoding: identity",
+            "Connection: close",
+        ),
+        *("Content-Encoding: identity", "Content-Encoding: gzip", "Content-Encoding:", "Connection: keep-alive"),
+        *(
+            "Content-Length : 2",
+            " Content-Length: 2",
+            "\u00a0Content-Length: 2",
+            "Content-Length\u0085: 2",
+            ": x",
+            "X:",
+        ),
+        *(
+            "Tran\u017ffer-Encoding: chunked",
+            "Content-Lengthy: 9",
+            "X-Content-Length: 9",
+            "a b: c",
+            "\u00e9: \u00e9",
+            "x",
+        ),
+        *("X: a\x0bb", "X: a\rb", "X: a\0b", "X:a:b", "Content-Type: application/json"),
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(["HTTP/1.1 200 OK"] * 6 + ["HTTP/1.1 200", "HTTP/1.0 200 OK", "http/1.1 200 OK", "HTTP/1.1 200OK"]),
+    st.lists(HEADERS, max_size=5),
+    st.sampled_from(["\r\n"] * 6 + ["\n", "\r\r\n"]),
+    st.sampled_from([b"{}", b"2\r\n{}\r\n0\r\n\r\n", b"1\r\n{\r\n1\r\n}\r\n0\r\nA: b\r\n\r\n", b"2\r\n{}\r\n1\r\n}"]),
+)
+def test_an_answer_is_read_the_same_at_once_and_byte_by_byte(
+    first: str, lines: list[str], end: str, body: bytes
+) -> None:
+    raw = (end.join([first, *lines]) + end + end).encode() + body
+
+    def told(cuts: list[int]) -> Any:
+        try:
+            reading = read(raw, cuts, closed=True)
+        except (NotHttp, BodyTooLarge) as error:
+            return type(error)
+        reply = reading.reply
+        return reply and (reply.status, dict(reply.headers), reply.body)
+
+    assert told([]) == told(ALL)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=60), min_size=2, max_size=8),
+    st.integers(0, 300),
+    st.integers(0, 2),
+    SPOILERS,
+)
+def test_spoilt_chunks_are_read_the_same_at_once_and_byte_by_byte(
+    pieces: list[bytes], at: int, gone: int, instead: bytes
+) -> None:
+    good = chunked(pieces)
+    begins = good.index(b"\r\n\r\n") + 4
+    at = begins + at % (len(good) - begins)
+    raw = good[:at] + instead + good[at + gone :]
+
+    def told(cuts: list[int]) -> Any:
+        try:
+            reading = read(raw, cuts)
+        except (NotHttp, BodyTooLarge) as error:
+            return type(error)
+        return reading.reply and reading.reply.body
+
+    assert told([]) == told(ALL)
+
+
 def test_an_answer_beyond_all_bounds_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http1, "BODY_BYTES_MAX", 1000)
     bomb = zlib.compress(b" " * 5000)
