@@ -10,20 +10,22 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from msgspec import Struct
 
 from engine.errors import StoreError
-from engine.store.fs import DISK, Buffer, Durability, Fs, refused, write_new, writing_new
-from engine.store.layout import RunDir
+from engine.store.fs import DISK, AnyPath, Buffer, Durability, Fs, begin_new, end_new, refused, take_back, write_new
+from engine.store.layout import RunDir, image_name
 from engine.store.picture import BadPicture, Picture, check_picture
 from engine.store.recovery import make_quarantine, stamp
 from schemas.outcome import Asset
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_chance = count(int.from_bytes(os.urandom(4), "big"))
+"""Numbers for the names of temporary files, unlike those that a killed process left."""
 
 
 class Arrival(Struct, frozen=True, gc=False):
@@ -52,72 +54,111 @@ def write_pictures(
     run: RunDir, arrivals: Sequence[Arrival], *, durability: Durability = "strict", fs: Fs = DISK
 ) -> list[Asset | BadPicture | StoreError]:
     """`write_picture` of several images; for each what it returns or raises."""
-    sync = durability != "none"
-    under_way = {n: _saving(run, one, sync, fs) for n, one in enumerate(arrivals)}
-    done: dict[int, Asset | BadPicture | StoreError] = {}
-
-    def go_on(n: int, step: Callable[[], Path | None]) -> Path | None:
-        try:
-            return step()
-        except StopIteration as end:
-            done[n] = end.value
-        except (BadPicture, StoreError) as error:
-            done[n] = error
-        del under_way[n]
-        return None
-
+    portion = _Portion(run, fs, durability != "none")
+    pictures = [_Saving(one) for one in arrivals]
     try:
-        folders: dict[int, Path | None] = {}
-        for _ in ("written", "synced", "renamed"):
-            folders = {n: go_on(n, saving.__next__) for n, saving in tuple(under_way.items())}
-        for folder in dict.fromkeys(folders.values()):
-            error = None
-            if folder is not None and sync:
-                try:
-                    fs.sync_dir(folder)
-                except OSError as raised:
-                    error = raised
-            for n in [n for n in under_way if folders[n] == folder]:
-                saving = under_way[n]
-                go_on(n, saving.__next__ if error is None else lambda saving=saving, error=error: saving.throw(error))
+        for step in (portion.write, portion.sync, portion.rename):
+            for picture in pictures:
+                if picture.failure is None:
+                    try:
+                        step(picture)
+                    except OSError as error:
+                        portion.refuse(picture, error)
+                    except (BadPicture, StoreError) as error:
+                        picture.failure = error
+        portion.sync_folders(pictures)
     finally:
-        for saving in under_way.values():
-            saving.close()
-    return [done[n] for n in range(len(arrivals))]
+        for picture in pictures:
+            if picture.temporary:  # a fault of ours
+                portion.take_back(picture)
+    return [picture.failure or picture.asset(run) for picture in pictures]
 
 
-def _saving(run: RunDir, one: Arrival, sync: bool, fs: Fs) -> Generator[Path | None, None, Asset]:
-    """One picture; pauses when it is written, when it is synced, and when it is renamed: gives the folder to sync."""
-    picture = check_picture(one.data)
-    folder, path = run.image_folder(one.index), run.image_path(one.index, one.image_id, picture.suffix)
-    digest = hashlib.sha256(one.data).hexdigest()
-    try:
-        run.ensure_folder(folder, durable=sync, fs=fs)
+class _Saving:
+    """A picture on its way to its place."""
+
+    __slots__ = ("digest", "failure", "fd", "folder", "kept", "one", "path", "picture", "temporary")
+
+    def __init__(self, one: Arrival) -> None:
+        self.one = one
+        self.failure: BadPicture | StoreError | None = None
+        self.temporary = ""
+        """The file that it is in, until it has its name."""
+        self.fd = -1
+        self.kept = False
+        """The same bytes lie in its place already."""
+        self.folder: Path
+        self.path: str
+        self.digest: str
+        self.picture: Picture
+
+    def asset(self, run: RunDir) -> Asset:
+        return describe(run, self.path, self.digest, len(self.one.data), self.picture)
+
+
+class _Portion:
+    """The steps that pictures go together. Paths are texts here: pathlib takes longer than half the rest of it."""
+
+    def __init__(self, run: RunDir, fs: Fs, sync: bool) -> None:
+        self._run = run
+        self._fs = fs
+        self._sync = sync
+        self._folders: list[Path] = []
+        """Those that were looked at."""
+
+    def write(self, picture: _Saving) -> None:
+        one, run, fs = picture.one, self._run, self._fs
+        whole = picture.picture = check_picture(one.data)
+        folder = picture.folder = run.image_folder(one.index)
+        path = picture.path = f"{folder}/{image_name(one.image_id, whole.suffix)}"
+        picture.digest = hashlib.sha256(one.data).hexdigest()
+        if folder not in self._folders:
+            run.ensure_folder(folder, durable=self._sync, fs=fs)
+            self._folders.append(folder)
         found = _found(path)
-        if found is None or not _holds(path, found, one.data, digest):
-            if found is not None:
-                move_aside(run, path, "replaced", fs=fs)
-            temporary = folder / f".{one.image_id}.{os.urandom(4).hex()}.tmp"
-            yield from writing_new(fs, temporary, [one.data], sync=sync)
+        if found is not None:
+            if _holds(path, found, one.data, picture.digest):
+                picture.kept = True
+                return
+            move_aside(run, Path(path), "replaced", fs=fs)
+        temporary = f"{folder}/.{one.image_id}.{next(_chance) & 0xFFFFFFFF:08x}.tmp"
+        picture.fd = begin_new(fs, temporary, [one.data], sync=self._sync)
+        picture.temporary = temporary
+
+    def sync(self, picture: _Saving) -> None:
+        if not picture.kept:
+            fd, picture.fd = picture.fd, -1
+            end_new(self._fs, fd, sync=self._sync)
+        elif self._sync:
+            make_certain(picture.path, self._fs)
+
+    def rename(self, picture: _Saving) -> None:
+        if not picture.kept:
+            self._fs.rename(picture.temporary, picture.path)
+            picture.temporary = ""
+
+    def sync_folders(self, pictures: Sequence[_Saving]) -> None:
+        for folder in self._folders if self._sync else ():
+            saved = [picture for picture in pictures if picture.failure is None and picture.folder == folder]
             try:
-                yield
-                fs.rename(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    fs.unlink(temporary)
-                raise
-        else:
-            yield
-            if sync:
-                make_certain(path, fs)
-            yield
-        yield folder
-    except OSError as error:
-        raise refused(path, "save the picture", error) from error
-    return describe(run, path, digest, len(one.data), picture)
+                if saved:
+                    self._fs.sync_dir(folder)
+            except OSError as error:
+                for picture in saved:
+                    self.refuse(picture, error)
+
+    def refuse(self, picture: _Saving, error: OSError) -> None:
+        """Give one up; what the disk has of it goes, but for what has its name already."""
+        picture.failure = refused(picture.path, "save the picture", error)
+        if picture.temporary:
+            self.take_back(picture)
+
+    def take_back(self, picture: _Saving) -> None:
+        take_back(self._fs, picture.temporary, picture.fd)
+        picture.temporary = ""
 
 
-def describe(run: RunDir, path: Path, digest: str, size_bytes: int, picture: Picture) -> Asset:
+def describe(run: RunDir, path: AnyPath, digest: str, size_bytes: int, picture: Picture) -> Asset:
     """The Asset of a picture that lies at `path`."""
     return Asset(
         path=run.relative(path),
@@ -129,7 +170,7 @@ def describe(run: RunDir, path: Path, digest: str, size_bytes: int, picture: Pic
     )
 
 
-def make_certain(path: Path, fs: Fs = DISK) -> None:
+def make_certain(path: AnyPath, fs: Fs = DISK) -> None:
     """Sync a file that an earlier process may not have synced. Raises OSError."""
     fd = fs.open_existing(path)
     try:
@@ -174,15 +215,15 @@ def _kept_name(name: str, reason: str) -> str:
     return f"{stem or safe}.{why}.{stamp()}-{os.urandom(2).hex()}" + (dot + suffix if stem else "")
 
 
-def _found(path: Path) -> os.stat_result | None:
+def _found(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except FileNotFoundError:
         return None
 
 
-def _holds(path: Path, found: os.stat_result, data: Buffer, digest: str) -> bool:
+def _holds(path: str, found: os.stat_result, data: Buffer, digest: str) -> bool:
     """Whether a regular file of these very bytes lies there."""
     if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
         return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest

@@ -13,13 +13,13 @@ import mmap
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
 
 DIRECT_MIN_BYTES = 48 << 10
 BUFFER_BYTES = 2 << 20
 """Per thread that writes; larger files go in pieces of this size."""
 BLOCK_BYTES = 4096
 """What offsets, lengths and memory are multiples of: the largest that usual devices ask for."""
+_ZEROS = bytes(BLOCK_BYTES)
 _NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _O_DIRECT: int = getattr(os, "O_DIRECT", 0)
 
@@ -42,18 +42,22 @@ def worth_it(data: bytes | bytearray | memoryview) -> bool:
     return bool(_O_DIRECT) and len(data) >= DIRECT_MIN_BYTES
 
 
-def open_new(path: Path, flags: int) -> int:
+def open_new(path: str | os.PathLike[str], flags: int) -> int:
     """Open a new file for `write_direct`, with the flags of an ordinary one. Raises OSError."""
-    if not (_unwilling and os.stat(path.parent).st_dev in _unwilling):  # noqa: PTH116
+    if not (_unwilling and _device(path) in _unwilling):
         try:
             return os.open(path, flags | _O_DIRECT, 0o644)
         except OSError as error:
             if error.errno not in _NOT_OFFERED:
                 raise
-        _unwilling.add(os.stat(path.parent).st_dev)  # noqa: PTH116
+        _unwilling.add(_device(path))
         with suppress(FileNotFoundError):  # Linux makes the file and then finds that it cannot open it so
             os.unlink(path)  # noqa: PTH108
     return os.open(path, flags, 0o644)
+
+
+def _device(path: str | os.PathLike[str]) -> int:
+    return os.stat(os.path.dirname(path) or ".").st_dev  # noqa: PTH116, PTH120 - for each picture there
 
 
 def write_direct(fd: int, data: bytes | bytearray | memoryview) -> bool:
@@ -83,13 +87,14 @@ def _write_blocks(fd: int, data: memoryview) -> None:
     if _buffers is None:
         _buffers = _Buffers()
     buffer = _buffers.view
-    at = 0
-    while at < len(data):
-        piece = data[at : at + BUFFER_BYTES]
-        padded = -(-len(piece) // BLOCK_BYTES) * BLOCK_BYTES
-        buffer[: len(piece)] = piece
-        buffer[len(piece) : padded] = bytes(padded - len(piece))
+    at, size = 0, len(data)
+    while at < size:
+        piece = data[at : at + BUFFER_BYTES] if size > BUFFER_BYTES else data
+        length = len(piece)
+        padded = -(-length // BLOCK_BYTES) * BLOCK_BYTES
+        buffer[:length] = piece
+        buffer[length:padded] = _ZEROS[: padded - length]
         written = os.pwrite(fd, buffer[:padded], at)
         if written < BLOCK_BYTES:
             raise OSError(errno.EIO, "the file system took no more bytes and gave no reason")
-        at += len(piece) if written >= padded else written - written % BLOCK_BYTES
+        at += length if written >= padded else written - written % BLOCK_BYTES

@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal, Protocol
 
 from engine.errors import StoreError
@@ -27,20 +26,21 @@ after a power loss anything written since the kernel last flushed may be gone or
 """
 
 Buffer = bytes | bytearray | memoryview
+AnyPath = str | os.PathLike[str]
 
 
 class Fs(Protocol):
     """The calls that change a disk. Each raises OSError, and nothing else."""
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
+    def create(self, path: AnyPath, *, direct: bool = False) -> int:
         """Open a file that must not exist yet, for writing; with `direct`, for `write_direct`."""
         ...
 
-    def append_to(self, path: Path) -> int:
+    def append_to(self, path: AnyPath) -> int:
         """Open a file for appending; made if absent. A symlink in its place is refused."""
         ...
 
-    def open_existing(self, path: Path) -> int:
+    def open_existing(self, path: AnyPath) -> int:
         """Open a file that must exist, for truncating and syncing."""
         ...
 
@@ -55,10 +55,10 @@ class Fs(Protocol):
         ...
 
     def close(self, fd: int) -> None: ...
-    def rename(self, source: Path, target: Path) -> None: ...
-    def unlink(self, path: Path) -> None: ...
-    def mkdir(self, path: Path) -> None: ...
-    def sync_dir(self, path: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None: ...
+    def unlink(self, path: AnyPath) -> None: ...
+    def mkdir(self, path: AnyPath) -> None: ...
+    def sync_dir(self, path: AnyPath) -> None:
         """Names made, renamed or removed in this folder reach the medium."""
         ...
 
@@ -74,14 +74,14 @@ _sync: Callable[[int], object] = _full_sync if hasattr(fcntl, "F_FULLFSYNC") els
 class Disk:
     """The real file system."""
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
+    def create(self, path: AnyPath, *, direct: bool = False) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return open_new(path, flags) if direct else os.open(path, flags, 0o644)
 
-    def append_to(self, path: Path) -> int:
+    def append_to(self, path: AnyPath) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
-    def open_existing(self, path: Path) -> int:
+    def open_existing(self, path: AnyPath) -> int:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def write(self, fd: int, data: Buffer) -> int:
@@ -99,16 +99,16 @@ class Disk:
     def close(self, fd: int) -> None:
         os.close(fd)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
         os.rename(source, target)  # noqa: PTH104 - the plain call, as the model records it
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: AnyPath) -> None:
         os.unlink(path)  # noqa: PTH108
 
-    def mkdir(self, path: Path) -> None:
+    def mkdir(self, path: AnyPath) -> None:
         os.mkdir(path)  # noqa: PTH102
 
-    def sync_dir(self, path: Path) -> None:
+    def sync_dir(self, path: AnyPath) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -132,33 +132,49 @@ def write_all(fs: Fs, fd: int, data: Buffer) -> None:
         written += more
 
 
-def write_new(fs: Fs, path: Path, parts: Sequence[Buffer], *, sync: bool) -> None:
+def write_new(fs: Fs, path: AnyPath, parts: Sequence[Buffer], *, sync: bool) -> None:
     """Make a file of these bytes under a name that must be free; leaves no half file behind on an error.
 
     The name itself is durable only after `sync_dir` of its folder.
     """
-    for _ in writing_new(fs, path, parts, sync=sync):
-        pass
+    fd = begin_new(fs, path, parts, sync=sync)
+    try:
+        end_new(fs, fd, sync=sync)
+    except BaseException:
+        take_back(fs, path)
+        raise
 
 
-def writing_new(fs: Fs, path: Path, parts: Sequence[Buffer], *, sync: bool) -> Generator[None]:
-    """`write_new` with a pause, in which all is written and nothing is synced. Closed there, it takes the file back."""
+def begin_new(fs: Fs, path: AnyPath, parts: Sequence[Buffer], *, sync: bool) -> int:
+    """The first half of `write_new`: all is written and nothing is synced. `end_new` or `take_back` must follow."""
     direct = sync and len(parts) == 1 and worth_it(parts[0])
     fd = fs.create(path, direct=direct)
     try:
-        try:
-            if not (direct and fs.write_direct(fd, parts[0])):
-                for part in parts:
-                    write_all(fs, fd, part)
-            yield
-            if sync:
-                fs.sync(fd)
-        finally:
-            fs.close(fd)
+        if not (direct and fs.write_direct(fd, parts[0])):
+            for part in parts:
+                write_all(fs, fd, part)
     except BaseException:
-        with suppress(OSError):  # the first error says more; the next start takes care of a left-over
-            fs.unlink(path)
+        take_back(fs, path, fd)
         raise
+    return fd
+
+
+def end_new(fs: Fs, fd: int, *, sync: bool) -> None:
+    """The second half of `write_new`. After an error the file is closed, and to be taken back."""
+    try:
+        if sync:
+            fs.sync(fd)
+    finally:
+        fs.close(fd)
+
+
+def take_back(fs: Fs, path: AnyPath, fd: int = -1) -> None:
+    """Remove a file that did not come to be, and close it if it is open; the next start takes care of a left-over."""
+    if fd >= 0:
+        with suppress(OSError):  # the first error says more
+            fs.close(fd)
+    with suppress(OSError):
+        fs.unlink(path)
 
 
 _NEXT_STEP = {
@@ -180,7 +196,7 @@ _NEXT_STEP = {
 }
 
 
-def refused(path: Path, doing: str, error: OSError) -> StoreError:
+def refused(path: AnyPath, doing: str, error: OSError) -> StoreError:
     """The StoreError for what the disk just said: path, what was tried, the reason, the next step."""
     reason = error.strerror or type(error).__name__
     step = _NEXT_STEP.get(error.errno or 0, "check the disk")

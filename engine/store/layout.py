@@ -16,7 +16,7 @@ import msgspec
 
 from engine.errors import NoRun, StoreError
 from engine.store.atomic import write_atomic
-from engine.store.fs import DISK, Durability, Fs, refused
+from engine.store.fs import DISK, AnyPath, Durability, Fs, refused
 from schemas.record import VERSION, RunManifest
 
 IMAGES_PER_FOLDER = 1000
@@ -109,15 +109,15 @@ class RunDir:
 
     def image_path(self, index: int, image_id: str, suffix: str) -> Path:
         """Where the image lies. `suffix` with its dot; ids that could leave the folder are refused."""
-        return self.image_folder(index) / (check_image_id(image_id) + _checked_suffix(suffix))
+        return self.image_folder(index) / image_name(image_id, suffix)
 
-    def relative(self, path: Path) -> str:
+    def relative(self, path: AnyPath) -> str:
         """The path as log lines have it: relative to the run, with forward slashes."""
         inside = f"{self.root}{os.sep}"
         text = os.fspath(path)
         if os.sep == "/" and text.startswith(inside):
             return text.removeprefix(inside)  # for every picture: pathlib takes five times as long
-        return path.relative_to(self.root).as_posix()
+        return Path(path).relative_to(self.root).as_posix()
 
     def ensure_folder(self, folder: Path, *, durable: bool, fs: Fs = DISK) -> None:
         """Make a folder inside the run, and each one's own name durable once per process.
@@ -168,6 +168,11 @@ def _folder_identity(folder: Path) -> tuple[int, int] | None:
 def _check_is(folder: Path, identity: tuple[int, int]) -> None:
     if _folder_identity(folder) != identity:
         raise FileNotFoundError(2, f"the folder {folder} is not the one it was")
+
+
+def image_name(image_id: str, suffix: str) -> str:
+    """What the file of an image is called in its folder; as `RunDir.image_path` has it."""
+    return check_image_id(image_id) + _checked_suffix(suffix)
 
 
 def check_image_id(image_id: str) -> str:

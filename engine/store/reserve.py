@@ -12,12 +12,11 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from engine.errors import StoreError
-from engine.store.fs import DISK, Buffer, Fs, refused
+from engine.store.fs import DISK, AnyPath, Buffer, Fs, refused
 from engine.store.layout import RunDir
 
 RESERVE_BYTES = 64 << 20
@@ -25,6 +24,7 @@ RESERVE_BYTES = 64 << 20
 RESERVE_NAME = ".reserve.tmp"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -93,29 +93,29 @@ class Reserve:
                 self._disk.unlink(self._path)
             return True
 
-    def _try(self, call: Callable[[], T]) -> T:
+    def _try(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         try:
-            return call()
+            return call(*arguments, **options)
         except OSError as error:
             if error.errno not in _FULL or not (self._give_up() or self.spent):
                 raise
             self.spent = True
-            return call()
+            return call(*arguments, **options)
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
-        return self._try(lambda: self._disk.create(path, direct=direct))
+    def create(self, path: AnyPath, *, direct: bool = False) -> int:
+        return self._try(self._disk.create, path, direct=direct)
 
-    def append_to(self, path: Path) -> int:
-        return self._try(lambda: self._disk.append_to(path))
+    def append_to(self, path: AnyPath) -> int:
+        return self._try(self._disk.append_to, path)
 
-    def open_existing(self, path: Path) -> int:
+    def open_existing(self, path: AnyPath) -> int:
         return self._disk.open_existing(path)
 
     def write(self, fd: int, data: Buffer) -> int:
-        return self._try(lambda: self._disk.write(fd, data))
+        return self._try(self._disk.write, fd, data)
 
     def write_direct(self, fd: int, data: Buffer) -> bool:
-        return self._try(lambda: self._disk.write_direct(fd, data))
+        return self._try(self._disk.write_direct, fd, data)
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         self._disk.truncate(fd, size_bytes)
@@ -126,14 +126,14 @@ class Reserve:
     def close(self, fd: int) -> None:
         self._disk.close(fd)
 
-    def rename(self, source: Path, target: Path) -> None:
-        self._try(lambda: self._disk.rename(source, target))
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
+        self._try(self._disk.rename, source, target)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: AnyPath) -> None:
         self._disk.unlink(path)
 
-    def mkdir(self, path: Path) -> None:
-        self._try(lambda: self._disk.mkdir(path))
+    def mkdir(self, path: AnyPath) -> None:
+        self._try(self._disk.mkdir, path)
 
-    def sync_dir(self, path: Path) -> None:
+    def sync_dir(self, path: AnyPath) -> None:
         self._disk.sync_dir(path)

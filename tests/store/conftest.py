@@ -179,13 +179,13 @@ class Model:
         self._count += 1
         return self._count
 
-    def _at(self, path: Path) -> Path:
-        return path.relative_to(self.base)
+    def _at(self, path: str | os.PathLike[str]) -> Path:
+        return Path(path).relative_to(self.base)
 
     def _note(self, kind: str, where: Any, *detail: Any) -> None:
         self.ops.append(Op(kind, where, detail))
 
-    def _opened(self, path: Path, fd: int) -> int:
+    def _opened(self, path: str | os.PathLike[str], fd: int) -> int:
         at = self._at(path)
         if at not in self._inodes:
             self._inodes[at] = self._new()
@@ -193,13 +193,13 @@ class Model:
         self._fds[fd] = at
         return fd
 
-    def create(self, path: Path, *, direct: bool = False) -> int:
+    def create(self, path: str | os.PathLike[str], *, direct: bool = False) -> int:
         return self._opened(path, DISK.create(path, direct=direct))
 
-    def append_to(self, path: Path) -> int:
+    def append_to(self, path: str | os.PathLike[str]) -> int:
         return self._opened(path, DISK.append_to(path))
 
-    def open_existing(self, path: Path) -> int:
+    def open_existing(self, path: str | os.PathLike[str]) -> int:
         return self._opened(path, DISK.open_existing(path))
 
     def write(self, fd: int, data: Any) -> int:
@@ -228,24 +228,24 @@ class Model:
         del self._fds[fd]
         DISK.close(fd)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
         DISK.rename(source, target)
         old, new = self._at(source), self._at(target)
         inode = self._inodes.pop(old)
         self._inodes[new] = inode
         self._note("rename", new.parent, old, new, inode)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: str | os.PathLike[str]) -> None:
         DISK.unlink(path)
         at = self._at(path)
         self._inodes.pop(at, None)
         self._note("unlink", at.parent, at)
 
-    def mkdir(self, path: Path) -> None:
+    def mkdir(self, path: str | os.PathLike[str]) -> None:
         DISK.mkdir(path)
         self._note("folder", self._at(path).parent, self._at(path))
 
-    def sync_dir(self, path: Path) -> None:
+    def sync_dir(self, path: str | os.PathLike[str]) -> None:
         if path != self.base.parent and not self.skip("sync_dir", self._at(path)):
             self._note("sync_dir", self._at(path))
 

@@ -81,16 +81,21 @@ def test_a_folder_that_cannot_be_synced_fails_its_pictures_and_no_others(run: Ru
     assert [type(one) for one in done] == [StoreError, Asset, StoreError]
 
 
-def test_a_fault_of_ours_leaves_no_half_pictures(run: RunDir, kit: Kit) -> None:
+@pytest.mark.parametrize("call", ["create", "write", "sync", "rename"])
+def test_a_fault_of_ours_leaves_no_half_pictures_and_no_open_files(run: RunDir, kit: Kit, call: str) -> None:
     write_pictures(run, arrivals(kit, 9))
+    seen = Counter[str]()
 
     def when(name: str, _: int) -> None:
-        if name == "rename":
+        seen[name] += 1
+        if name == call and seen[name] == 2:
             raise ZeroDivisionError
 
+    disk = kit.Sick(when)
     with pytest.raises(ZeroDivisionError):
-        write_pictures(run, arrivals(kit, 1, 2, 3), fs=kit.Sick(when))
+        write_pictures(run, arrivals(kit, 1, 2, 3), fs=disk)
     assert not left_over(run)
+    assert seen["close"] == seen["create"] - (call == "create")
 
 
 async def test_pictures_that_wait_for_a_thread_are_saved_by_the_next_one(run: RunDir, kit: Kit) -> None:
