@@ -7,8 +7,8 @@ are columns, one byte per person and fact, so that a census of ten million fits 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -99,6 +99,9 @@ class Person(Struct, frozen=True, kw_only=True):
     province: str | None = None
 
 
+_UNKNOWN: Final[dict[str, Any]] = dict.fromkeys(Person.__struct_fields__)
+
+
 class Column(Struct, frozen=True):
     """One fact about everyone: `labels[codes[k]]` is person k's."""
 
@@ -121,17 +124,19 @@ class People(Struct, frozen=True, kw_only=True):
 
     def locate(self, point: int) -> int:
         """The person at `point` of 2**64 of the total weight."""
-        return self.located((point,))[0]
+        return bisect_right(self.cumulative, (point * self.cumulative[-1]) >> 64)
 
-    def located(self, points: Iterable[int]) -> list[int]:
-        """The person at each of the points."""
-        totals, total = self.cumulative, self.cumulative[-1]
-        return [bisect_right(totals, (point * total) >> 64) for point in points]
+    def facts(self, k: int) -> dict[str, Any]:
+        """Person k's facts by name of a Person field; None where they are not known."""
+        facts: dict[str, Any] = _UNKNOWN.copy()
+        for name, column in self.columns.items():
+            facts[name] = column.labels[column.codes[k]]
+        facts["profile_id"] = self.ids[k] if self.ids is not None else f"wb_{k + 1:06d}"
+        return facts
 
     def person(self, k: int) -> Person:
         """Person k as a value."""
-        facts: dict[str, Any] = {name: column.labels[column.codes[k]] for name, column in self.columns.items()}
-        return Person(profile_id=self.ids[k] if self.ids is not None else f"wb_{k + 1:06d}", **facts)
+        return Person(**self.facts(k))
 
 
 class Context(Protocol):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, lru_cache
-from operator import attrgetter
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
 
-from engine.core.context import People, Person
-from engine.core.sampling import Chance
+from engine.core.context import People
+from engine.core.sampling import GOLDEN64, MASK64, golden
 from engine.core.wording import clipped, readable, with_article
 
 WORK: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -91,7 +92,7 @@ DEMOGRAPHIC_WORDS: Final = re.compile(
 """Words that tell an age, a gender or an occupation."""
 
 
-class Portrait(Struct, frozen=True, gc=False):
+class Portrait(Struct, frozen=True, gc=False, eq=False):
     """What there is to say of one person, and no more than the categories allow."""
 
     told: dict[str, Any]
@@ -110,27 +111,53 @@ PORTRAITS_KEPT: Final = 32_768
 """Of no more people than this, portraits are made once and kept."""
 
 
-def casting(people: People, categories: frozenset[str]) -> Callable[[Iterable[int]], list[Portrait]]:
-    """Who is drawn at some points of 2**64 of the total weight: everybody once, in the order of the points."""
+def casting(people: People, categories: frozenset[str], seed: int) -> Callable[[int, int], list[Portrait]]:
+    """Who is drawn at `points` points of the golden sequence from `first` on: everybody once, in their order."""
+    start, count = golden(0, seed, "people"), len(people)
+    totals, total = people.cumulative, people.cumulative[-1]
+    if count > PORTRAITS_KEPT:
 
-    def made(k: int) -> Portrait:
-        return portrait(people.person(k), categories)
+        def cast(first: int, points: int) -> list[Portrait]:
+            drawn = [golden(n, seed, "people") for n in range(first, first + points)]
+            return [portrait(people.facts(k), categories) for k in dict.fromkeys(map(people.locate, drawn))]
 
-    known = cache(made) if len(people) <= PORTRAITS_KEPT else made
+        return cast
 
-    def cast(points: Iterable[int]) -> list[Portrait]:
-        return [known(k) for k in dict.fromkeys(people.located(points))]
+    bounds = [-((-each << 64) // total) for each in totals]
+    known: list[Portrait | None] = [None] * count
 
-    return cast
+    def cast_known(first: int, points: int) -> list[Portrait]:
+        # As `golden` and `People.locate` for each of them, in one go: a prompt takes four or five.
+        point, drawn = start + first * GOLDEN64, list[Portrait]()
+        for _ in range(points):
+            k = bisect_right(bounds, point & MASK64)
+            somebody = known[k]
+            if somebody is None:
+                somebody = known[k] = portrait(people.facts(k), categories)
+            if somebody not in drawn:
+                drawn.append(somebody)
+            point += GOLDEN64
+        return drawn
+
+    return cast_known
 
 
-def portrait(person: Person, categories: frozenset[str]) -> Portrait:
-    """The person as far as the categories allow."""
-    names, facts = _told(categories)
-    told = {k: v for k, v in zip(names, facts(person), strict=True) if v is not None}
-    figure = _figure(person.age, person.age_group, person.gender, person.work, person.occupation, categories)
-    home = (person.education_level, person.setting, person.household_size, person.household_composition)
-    return Portrait(told, *figure, _traits(*home, categories))
+def portrait(facts: Mapping[str, Any], categories: frozenset[str]) -> Portrait:
+    """A person (see `People.facts`) as far as the categories allow."""
+    names, told = _told(categories)
+    return Portrait(
+        {name: fact for name, fact in zip(names, told(facts), strict=True) if fact is not None},
+        *_figure(*_FIGURE(facts), categories),
+        _traits(*_HOME(facts), categories),
+    )
+
+
+_FIGURE: Final = itemgetter("age", "age_group", "gender", "work", "occupation")
+_HOME: Final = itemgetter("education_level", "setting", "household_size", "household_composition")
+
+
+_Figure = tuple[tuple[str, ...], str, tuple[str, ...]]
+"""Words, noun and dresses of a portrait."""
 
 
 @lru_cache(maxsize=4096)  # of any survey: people are many, ages, genders and trades are few
@@ -141,10 +168,21 @@ def _figure(
     work: str | None,
     occupation: str | None,
     categories: frozenset[str],
-) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """Words, noun and dresses of a portrait."""
+) -> _Figure:
     under_age = age is not None and age < 18
-    gender = gender.lower() if gender and "gender" in categories and not under_age else ""
+    ageless, somebody, their = _ageless(None if under_age else gender, work, occupation, categories)
+    if years := _years(age, age_group) if "age_group" in categories else ():
+        words = tuple([f"{somebody} in {their} {each}" for each in years])
+        return words, _noun(words[0]), ageless[2]
+    return ageless
+
+
+@lru_cache(maxsize=1024)
+def _ageless(
+    gender: str | None, work: str | None, occupation: str | None, categories: frozenset[str]
+) -> tuple[_Figure, str, str]:
+    """Somebody of whom no age is told; and what to say before one: who, and "her", "his" or "their"."""
+    gender = gender.lower() if gender and "gender" in categories else ""
     noun = sex = _NOUNS.get(gender, "person")
     dresses: tuple[str, ...] = ()
     works = "occupation" in categories and bool(work or occupation)
@@ -152,13 +190,10 @@ def _figure(
         noun, dresses = WORK.get(work or "") or (_occupied(occupation or work or ""), ())
         if gender == "male":
             dresses = _MALE_DRESS.get(work or "", dresses)
-    somebody = with_article(noun)
-    if years := _years(age, age_group) if "age_group" in categories else ():
-        words = tuple(f"{somebody} in {_THEIR.get(gender, 'their')} {each}" for each in years)
-        return words, _noun(words[0]), dresses
+    who = somebody = with_article(noun)
     if works and sex != "person":
-        somebody = f"a {sex}, {somebody}," if noun in _NO_JOBS else f"a {sex} who works as {somebody}"
-    return (somebody,), _noun(somebody) if " in " in somebody else "", dresses
+        who = f"a {sex}, {somebody}," if noun in _NO_JOBS else f"a {sex} who works as {somebody}"
+    return ((who,), _noun(who) if " in " in who else "", dresses), somebody, _THEIR.get(gender, "their")
 
 
 def _years(age: int | None, age_group: str | None) -> tuple[str, ...]:
@@ -193,17 +228,6 @@ def _occupied(occupation: str) -> str:
     return words.removesuffix("s") if words.endswith("ers") else words
 
 
-def described(person: Portrait, chance: Chance, *, dress: bool, traits: int) -> str:
-    """One person in a few words; "" if there is nothing to say."""
-    words = person.words[0] if len(person.words) == 1 else chance.pick(person.words)
-    extra = [chance.pick(person.dresses)] if dress and person.dresses else []
-    if traits:
-        extra += chance.some(person.traits, traits)
-    if extra:
-        return f"{words} {', '.join(extra)}"
-    return "" if words == "a person" else words.rstrip(",")
-
-
 def _noun(phrase: str) -> str:
     return phrase.split(" in ", 1)[0].split(",", 1)[0].split(" with ", 1)[0]
 
@@ -213,18 +237,40 @@ _THEIR: Final = {"female": "her", "male": "his"}
 _NO_JOBS: Final = frozenset(["student", "homemaker", "pensioner", "jobseeker", "resident"])
 
 
-def crowd_mix(people: Sequence[Portrait], chance: Chance, *, dressed: int, traits: int) -> list[str]:
-    """The people as phrases: the first `dressed` with clothes or tools, the first `traits` with a trait each."""
+def crowd_mix(people: Sequence[Portrait], bits: int, *, dressed: int, traits: int) -> list[str]:
+    """The people as phrases: the first `dressed` with clothes or tools, the first `traits` with a trait each.
+
+    `bits` decides what is said of each; somebody of whom nothing may be said is left out.
+    """
     phrases: list[str] = []
     nouns: set[str] = set()
-    for n, person in enumerate(people):
-        phrase = described(person, chance, dress=n < dressed, traits=1 if n < traits else 0)
-        if not phrase:
+    n = 0
+    for person in people:
+        words = person.words
+        if len(words) == 1:
+            phrase = words[0]
+        else:
+            bits, k = divmod(bits, len(words))
+            phrase = words[k]
+        said = ""
+        if n < dressed and (options := person.dresses):
+            bits, k = divmod(bits, len(options))
+            said = options[k]
+        if n < traits and (options := person.traits):
+            bits, k = divmod(bits, len(options))
+            said = f"{said}, {options[k]}" if said else options[k]
+        n += 1
+        if said:
+            phrase = f"{phrase} {said}"
+        elif phrase == "a person":
             continue
+        elif phrase[-1] == ",":
+            phrase = phrase.rstrip(",")
         noun = person.noun or _noun(phrase)
         if noun in nouns:
             phrase = "another " + phrase.split(" ", 1)[1]
-        nouns.add(noun)
+        else:
+            nouns.add(noun)
         phrases.append(phrase)
     return phrases
 
@@ -249,8 +295,8 @@ _SAID_BY: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @lru_cache(maxsize=64)
-def _told(categories: frozenset[str]) -> tuple[tuple[str, ...], attrgetter[tuple[Any, ...]]]:
+def _told(categories: frozenset[str]) -> tuple[tuple[str, ...], itemgetter[tuple[Any, ...]]]:
     """What of a person is written down, and how to get it."""
     keys = [key for category, keys in _SAID_BY.items() if category in categories for key in keys]
-    names = ("profile_id", "profile_id", *keys)  # twice, because attrgetter gives a tuple from two names on
-    return names, attrgetter(*names)
+    names = ("profile_id", "profile_id", *keys)  # twice, because itemgetter gives a tuple from two names on
+    return names, itemgetter(*names)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
-from engine.core.sampling import Chance
 from engine.core.scenes import Setting, Theme, noun_phrase
 from engine.core.wording import Line, lines, readable
 
@@ -53,20 +51,18 @@ _INNER = (
 )
 
 
-def artefact(theme: Theme, setting: Setting, chance: Chance) -> str:
-    """What is on the screen, with its article: from the theme if it is digital, placed in a digital setting."""
+def artefacts(theme: Theme, setting: Setting) -> tuple[str, ...]:
+    """What can be on the screen, with its article: from the theme if it is digital, placed in a digital setting."""
     if not theme.digital:
-        return chance.pick(_names(setting.key))
-    thing = chance.pick(_names(theme.key))
+        return _names(setting.key)
+    things = _names(theme.key)
     if not setting.digital:
-        return thing
+        return things
     kind = _kind(setting.key)
-    if kind == "comment":
-        return f"{thing} above a comment thread"
-    return f"{thing} in a feed of posts" if kind == "post" else f"{thing} among {setting.where}"
+    placed = {"comment": "above a comment thread", "post": "in a feed of posts"}.get(kind, f"among {setting.where}")
+    return tuple(f"{thing} {placed}" for thing in things)
 
 
-@lru_cache(maxsize=512)
 def _names(key: str) -> tuple[str, ...]:
     words = readable(key)
     for pattern, names in _KINDS:
@@ -80,25 +76,24 @@ _COMMENTS = re.compile(r"comment|chat|forum|thread", re.I)
 _POSTS = re.compile(r"post|feed|social", re.I)
 
 
-@lru_cache(maxsize=512)
 def _kind(key: str) -> str:
     return "comment" if _COMMENTS.search(key) else "post" if _POSTS.search(key) else "other"
 
 
-def device(setting: Setting, chance: Chance, *, held: bool) -> str:
-    """What carries it and where: a phone held up in a real place, or on its own."""
+def devices(setting: Setting, *, held: bool) -> tuple[str, ...]:
+    """What can carry it and where: a phone held up in a real place, or on its own."""
     if not setting.digital:
-        return f"a phone held up {setting.where}" if held else f"a phone {setting.where}"
-    return f"a phone {chance.pick(_HOLDS)}" if held else "a phone"
+        return (f"a phone held up {setting.where}" if held else f"a phone {setting.where}",)
+    return tuple(f"a phone {hold}" for hold in _HOLDS) if held else ("a phone",)
 
 
 def picture_in_post(theme: Theme, form: int) -> str:
     """The event the post shows, with its article."""
-    return _INNER[form % len(_INNER)] if theme.digital else theme.forms[form % len(theme.forms)].name
+    return _INNER[form % len(_INNER)] if theme.digital else theme.forms[form].name
 
 
-def surroundings(setting: Setting, chance: Chance) -> Line:
-    """What is around the artefact, so that the setting is to be seen even beside a digital theme."""
+def surroundings(setting: Setting) -> tuple[Line, ...]:
+    """What can be around the artefact, so that the setting is to be seen even beside a digital theme."""
     if not setting.digital:
-        return chance.pick(lines("Beyond the phone, out of focus, {}", setting.backdrops))
-    return chance.pick(lines("{}", _SURROUNDINGS[_kind(setting.key)]))
+        return lines("Beyond the phone, out of focus, {}", setting.backdrops)
+    return lines("{}", _SURROUNDINGS[_kind(setting.key)])

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.core.sampling import digest, stratified
-from engine.core.wording import with_article
+from engine.core.wording import Line, line, with_article
 
 SEASONS: Final = ("winter", "spring", "summer", "autumn")
 
@@ -57,16 +57,12 @@ class Moment(Struct, frozen=True):
 
     season: str
     time: str
-    brief: str
-    """With its article: "a mild spring morning"."""
-    named: str
-    """The same in full: "a mild spring morning with a clear sky"."""
-    light: str
-
-    @property
-    def sentence(self) -> str:
-        """ "It is a mild spring morning with a clear sky; clean morning light falls from one side"."""
-        return f"It is {self.named}; {self.light}"
+    briefly: Line
+    """ "It is a mild spring morning." """
+    in_full: Line
+    """ "It is a mild spring morning with a clear sky; clean morning light falls from one side." """
+    beside_a_screen: Line
+    """The same of what is around a screen."""
 
 
 @lru_cache(maxsize=4096)
@@ -92,5 +88,6 @@ def _moments(season: str, time: str) -> tuple[Moment, ...]:
 
 def _moment(season: str, time: str, before: str, after: str) -> Moment:
     light = (_LIGHT if _CLEAR.search(after) else _VEILED)[time]
-    brief = f"{with_article(before)} {season} {time}"
-    return Moment(season, time, brief, brief + after, light)
+    brief = f"it is {with_article(before)} {season} {time}"
+    full = f"{brief}{after}; {light}"
+    return Moment(season, time, line(brief), line(full), line(f"Around the screen {full}"))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -18,15 +19,18 @@ from msgspec import Struct
 from engine.core.context import Context, Guide, News, People
 from engine.core.crowd import DEMOGRAPHIC_WORDS, Portrait, as_source_data, casting
 from engine.core.moment import TIME_WORDS, moment
-from engine.core.sampling import Sizes, combination, golden_run, share, stratified
+from engine.core.sampling import Sizes, combination, share, stratified
 from engine.core.scenes import Setting, Theme, setting, theme
-from engine.core.template import CROWD_SIZES, Scene, compose
-from engine.core.wording import clipped, first_of, without_clauses
+from engine.core.template import CROWD_SIZES, Stage, Told, compose, copying, cue, staged
+from engine.core.wording import Line, clipped, first_of, without_clauses
 from schemas.config import RunConfig
 from schemas.prompt import Prompt, Reference
 
 GRAMMAR: Final = 1
 """Counts up when the same configuration would give other prompts."""
+
+STAGES_KEPT: Final = 4096
+"""Of so many pairs of theme and setting, what they settle is kept."""
 
 _CUE_WORDS: Final = {"simple": 0, "medium": 16, "complex": 32}
 _PLACE_WORDS: Final = 8
@@ -42,10 +46,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     style: str
     complexity: str
     temporal: bool
+    crowd_sizes: tuple[int, ...]
     categories: frozenset[str]
     """What may be said of people; empty if nothing."""
     themes: tuple[Theme, ...]
     settings: tuple[Setting, ...]
+    stage: Callable[[int, int], Stage]
+    """The stage of a theme and a setting, by their places."""
     news: Sequence[News]
     news_told: Sequence[dict[str, Any]]
     """The news as records keep it."""
@@ -53,14 +60,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The news in words that may be said."""
     guides: Sequence[Guide]
     guides_told: Sequence[dict[str, Any]]
-    cues: Sequence[str]
-    """The guides in words that may be said."""
+    cues: Sequence[tuple[Line, Line]]
+    """The guides in words that may be said: in a place, and on a screen."""
+    pictures: Sequence[tuple[Reference, ...]]
+    """The pictures that go along with each guide; empty if none do."""
     people: People
-    cast: Callable[[Iterable[int]], list[Portrait]]
-    """The people at points of the weights, as far as something may be said of them."""
+    cast: Callable[[int, int], list[Portrait]]
+    """Who is drawn from a point on, and for how many points, as far as something may be said of them."""
     sizes: Sizes
-    references_per_prompt: int
-    """0 in mode text."""
     fingerprint: str
     """32 hex digits over everything prompts depend on."""
 
@@ -87,27 +94,40 @@ def build_plan(config: RunConfig, sources: Context, run_date: str) -> Plan:
     pictures = social.references_per_prompt if social.mode == "images" else 0
     silenced = _silenced(prompts.include_temporal_context, prompts.include_demographics)
     cue_words = _CUE_WORDS[prompts.complexity]
+    graphic = [guide.kind == "graphic" for guide in sources.references]
+    cues = [_cue(guide, silenced, cue_words) for guide in sources.references]
     themes = tuple(theme(name) for name in dict.fromkeys(prompts.themes))
     settings = tuple(setting(name) for name in dict.fromkeys(prompts.settings))
+    temporal = prompts.include_temporal_context
+
+    @lru_cache(maxsize=STAGES_KEPT)
+    def stage(theme: int, setting: int) -> Stage:
+        return staged(prompts.style, prompts.complexity, themes[theme], settings[setting], temporal=temporal)
+
     return Plan(
         seed=config.generation.seed,
         run_date=run_date,
         style=prompts.style,
         complexity=prompts.complexity,
-        temporal=prompts.include_temporal_context,
+        temporal=temporal,
+        crowd_sizes=CROWD_SIZES[prompts.complexity],
         categories=allowed,
         themes=themes,
         settings=settings,
+        stage=stage,
         news=sources.news,
         news_told=tuple(item.as_source_data() for item in sources.news),
         spoken=tuple(_spoken(item, silenced) for item in sources.news),
         guides=sources.references,
         guides_told=tuple(guide.as_source_data() for guide in sources.references),
-        cues=tuple(_cue(guide, silenced, cue_words) for guide in sources.references),
+        cues=tuple(
+            (cue(text, graphic=drawn, digital=False), cue(text, graphic=drawn, digital=True))
+            for text, drawn in zip(cues, graphic, strict=True)
+        ),
+        pictures=_pictures(sources.references, pictures),
         people=sources.people,
-        cast=casting(sources.people, allowed),
+        cast=casting(sources.people, allowed, config.generation.seed),
         sizes=Sizes(len(themes), len(settings), len(sources.news), len(sources.references)),
-        references_per_prompt=pictures,
         fingerprint=_fingerprint(config, sources, pictures),
     )
 
@@ -118,48 +138,42 @@ def prompt_at(plan: Plan, i: int) -> Prompt:
         raise ValueError(f"prompts are counted from 1, not {i}")
     n = i - 1
     seed = plan.seed
-    chosen = combination(n, plan.sizes, seed)
-    news, guide = plan.news[chosen.news], plan.guides[chosen.guide]
-    theme_, setting_ = plan.themes[chosen.theme], plan.settings[chosen.setting]
-    drawn = share(n, CROWD_SIZES[plan.complexity], seed, "crowd-size")
-    people = plan.cast(golden_run(drawn, seed, "people")) if plan.categories else []
-    pictures = _pictures(plan, chosen.guide) if plan.references_per_prompt else ()
-    pair = chosen.theme * len(plan.settings) + chosen.setting
-    scene = Scene(
-        style=plan.style,
-        complexity=plan.complexity,
-        theme=theme_,
-        setting=setting_,
-        news=plan.spoken[chosen.news],
-        graphic=guide.kind == "graphic",
-        cue=plan.cues[chosen.guide],
-        pictures=len(pictures),
+    theme, setting, news, guide, visit = combination(n, plan.sizes, seed)
+    stage = plan.stage(theme, setting)
+    people = plan.cast(*share(n, plan.crowd_sizes, seed, "crowd-size")) if plan.categories else []
+    pictures = plan.pictures[guide] if plan.pictures else ()
+    told = Told(
+        news=plan.spoken[news],
+        cue=plan.cues[guide][stage.digital],
+        copying=copying(len(pictures)),
         people=people,
-        moment=moment(n, seed, news.date) if plan.temporal else None,
-        form=stratified(chosen.visit + pair, len(theme_.forms), seed, "form"),
-        digital=theme_.digital or setting_.digital,
+        moment=moment(n, seed, plan.news[news].date) if plan.temporal else None,
+        form=stratified(visit + theme * len(plan.settings) + setting, len(stage.shown), seed, "form"),
     )
     return Prompt(
         index=i,
         image_id=f"sm_{plan.run_date}_{i:04d}",
-        text=compose(scene, seed, n),
+        text=compose(stage, told, seed, n),
         style=plan.style,
         complexity=plan.complexity,
         source_data={
-            "atropia": plan.news_told[chosen.news].copy(),
+            "atropia": plan.news_told[news].copy(),
             "demographics": as_source_data(people),
-            "visual_reference": plan.guides_told[chosen.guide].copy(),
-            "theme": theme_.key,
-            "setting": setting_.key,
+            "visual_reference": plan.guides_told[guide].copy(),
+            "theme": plan.themes[theme].key,
+            "setting": plan.settings[setting].key,
         },
         references=pictures,
     )
 
 
-def _pictures(plan: Plan, first: int) -> tuple[Reference, ...]:
-    count = len(plan.guides)
-    wanted = (plan.guides[(first + n) % count].reference for n in range(min(plan.references_per_prompt, count)))
-    return tuple(r for r in wanted if r is not None)
+def _pictures(guides: Sequence[Guide], per_prompt: int) -> Sequence[tuple[Reference, ...]]:
+    """For each guide its own picture and those of the guides after it, so many; () if none go along."""
+    count = len(guides)
+    if not per_prompt:
+        return ()
+    turns = ([guides[(first + n) % count].reference for n in range(min(per_prompt, count))] for first in range(count))
+    return tuple(tuple(r for r in wanted if r is not None) for wanted in turns)
 
 
 def _silenced(temporal: bool, demographics: bool) -> tuple[re.Pattern[str], ...]:

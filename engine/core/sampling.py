@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, permutations
+from math import factorial
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ GOLDEN64 = 0x9E3779B97F4A7C15
 
 _ROUNDS = 4
 _SMALL = 64
+_FEW = 6
+_KEPT = 4096
 
 
 @lru_cache(maxsize=64)
@@ -32,14 +35,33 @@ def _keyed(seed: int, domain: str) -> hashlib.blake2b:
 
 
 def digest(seed: int, domain: str, i: int) -> int:
-    """512 bits that depend on the seed, the domain (at most 16 bytes) and i alone."""
+    """512 bits that depend on the seed, the domain (at most 16 bytes) and i alone.
+
+    Choices are its digits: `bits, k = divmod(bits, n)` is one of n, and leaves what the next is made of. There is
+    room for a shuffle of 64 or for a hundred choices of a few; `Chance` has no such end.
+    """
     hashed = _keyed(seed, domain).copy()
     hashed.update(i.to_bytes(16, "little"))
     return int.from_bytes(hashed.digest(), "little")
 
 
+def digests(seed: int, domains: tuple[str, ...], i: int) -> list[int]:
+    """The digest of i in each of the domains."""
+    place, told = i.to_bytes(16, "little"), list[int]()
+    for keyed in _all_keyed(seed, domains):
+        hashed = keyed.copy()
+        hashed.update(place)
+        told.append(int.from_bytes(hashed.digest(), "little"))
+    return told
+
+
+@lru_cache(maxsize=64)
+def _all_keyed(seed: int, domains: tuple[str, ...]) -> tuple[hashlib.blake2b, ...]:
+    return tuple(_keyed(seed, domain) for domain in domains)
+
+
 class Chance:
-    """A stream of small choices for prompt i in one domain."""
+    """A stream of small choices for i in one domain: the digits of its digest, and of further ones without end."""
 
     __slots__ = ("_domain", "_i", "_pool", "_refills", "_seed")
 
@@ -48,42 +70,27 @@ class Chance:
         self._refills = 0
         self._pool = digest(seed, domain, i)
 
-    def _refill(self) -> None:
-        self._refills += 1
-        self._pool = digest(self._seed, self._domain, self._i | self._refills << 96)
-
     def below(self, n: int) -> int:
         """A number from 0 to n-1."""
         if self._pool <= MASK64:  # less entropy than this would bias the choices
-            self._refill()
+            self._refills += 1
+            self._pool = digest(self._seed, self._domain, self._i | self._refills << 96)
         self._pool, chosen = divmod(self._pool, n)
         return chosen
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
-        if self._pool <= MASK64:  # as `below`, without a call: a prompt has a dozen of them
-            self._refill()
-        self._pool, chosen = divmod(self._pool, len(options))
-        return options[chosen]
+        return options[self.below(len(options))]
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
         """`count` different ones of the options (all of them if there are fewer), in any order."""
-        if count == 1:
-            return [self.pick(options)] if options else []
-        if len(options) <= _FEW and self._pool > _AMPLE:
-            return [options[place] for place in self.pick(_draws(len(options), count))]
-        left, below = list(options), self.below
-        return [left.pop(below(size)) for size in range(len(left), max(0, len(left) - count), -1)]
-
-
-_FEW = 6
-_AMPLE = MASK64 << 10
-"""What is left of this after choosing among `_FEW` is still enough to go on with."""
+        left = list(options)
+        return [left.pop(self.below(size)) for size in range(len(left), max(0, len(left) - count), -1)]
 
 
 @lru_cache(maxsize=64)
-def _draws(n: int, count: int) -> tuple[tuple[int, ...], ...]:
-    """Every way to draw `count` of range(n), so that one draw chooses what draw after draw would."""
+def draws(n: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Every way to draw `count` of range(n), so that one choice among them is what draw after draw would choose."""
     ways: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), tuple(range(n)))]
     for size in range(n, max(0, n - count), -1):
         ways = [((*drawn, left[k]), left[:k] + left[k + 1 :]) for k in range(size) for drawn, left in ways]
@@ -96,25 +103,40 @@ def _round_keys(seed: int, domain: str) -> tuple[int, ...]:
     return tuple(bits >> 64 * r & MASK64 for r in range(_ROUNDS))
 
 
-class _Long:
-    """A shuffle of so many that any place is found without the others."""
+class _Long(dict[int, int]):
+    """A shuffle of so many that any place is found without the others; those found are kept, some thousands."""
 
     __slots__ = ("_what",)
 
     def __init__(self, n: int, seed: int, domain: str, tweak: int) -> None:
         self._what = (n, seed, domain, tweak)
 
-    def __getitem__(self, i: int) -> int:
-        return _walked(i, *self._what)
+    def __missing__(self, i: int) -> int:
+        if len(self) >= _KEPT:
+            self.clear()
+        place = self[i] = _walked(i, *self._what)
+        return place
+
+
+_Shuffle = tuple[int, ...] | _Long
 
 
 @lru_cache(maxsize=4096)
-def shuffled(n: int, seed: int, domain: str, tweak: int = 0) -> tuple[int, ...] | _Long:
+def shuffled(n: int, seed: int, domain: str, tweak: int = 0) -> _Shuffle:
     """A shuffle of range(n), to be asked for one place after the other. Another tweak is another shuffle.
 
     A short one is made whole, for neighbours in the stream ask for its other places next.
     """
-    return tuple(Chance(seed, domain, tweak).some(range(n), n)) if n <= _SMALL else _Long(n, seed, domain, tweak)
+    if n > _SMALL:
+        return _Long(n, seed, domain, tweak)
+    bits = digest(seed, domain, tweak) % factorial(n)
+    if n <= _FEW:
+        return draws(n, n)[bits]
+    left, order = list(range(n)), list[int]()
+    for size in range(n, 0, -1):
+        bits, k = divmod(bits, size)
+        order.append(left.pop(k))
+    return tuple(order)
 
 
 def permuted(i: int, n: int, seed: int, domain: str, tweak: int = 0) -> int:
@@ -122,7 +144,6 @@ def permuted(i: int, n: int, seed: int, domain: str, tweak: int = 0) -> int:
     return shuffled(n, seed, domain, tweak)[i]
 
 
-@lru_cache(maxsize=4096)  # news stand in the same order for as many prompts as there are pairs of theme and setting
 def _walked(i: int, n: int, seed: int, domain: str, tweak: int) -> int:
     half = ((n - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
@@ -148,12 +169,6 @@ def stratified(i: int, n: int, seed: int, domain: str) -> int:
 def golden(i: int, seed: int, domain: str) -> int:
     """Point i of a low-discrepancy sequence on [0, 2**64), started at a place the seed chooses."""
     return (_round_keys(seed, domain)[0] + i * GOLDEN64) & MASK64
-
-
-def golden_run(share: Share, seed: int, domain: str) -> list[int]:
-    """The points of a share of that sequence."""
-    start = _round_keys(seed, domain)[0]
-    return [(start + i * GOLDEN64) & MASK64 for i in range(share.first, share.first + share.points)]
 
 
 class Share(NamedTuple):
@@ -218,16 +233,38 @@ def combination(i: int, sizes: Sizes, seed: int) -> Combination:
     pairs = themes * settings
     visit, r = divmod(i, pairs)
     row, column = divmod(r, themes)
+    turn = _turn(visit, sizes, seed)
     theme = shuffled(themes, seed, "theme", visit * settings + row)[column]
-    shift = shuffled(max(themes, settings), seed, "theme-setting", visit)[theme]
-    setting = (shuffled(settings, seed, "setting", visit)[row] + shift) % settings
-
+    setting = (turn.settings[row] + turn.of_theme[theme]) % settings
     pair = theme * settings + setting
+    news = turn.news[(turn.column + pair * items // pairs) % items]
+    guide = (turn.guide + turn.of_news[news] + turn.of_pair[pair]) % guides
+    return Combination(theme, setting, news, guide, visit)
+
+
+class _Turn(NamedTuple):
+    """What the prompts of one visit to all pairs of theme and setting share."""
+
+    settings: _Shuffle
+    of_theme: _Shuffle
+    news: _Shuffle
+    column: int
+    guide: int
+    of_news: _Shuffle
+    of_pair: _Shuffle
+
+
+@lru_cache(maxsize=64)
+def _turn(visit: int, sizes: Sizes, seed: int) -> _Turn:
+    themes, settings, items, guides = sizes
     lap, turn = divmod(visit, items * guides)
     row, column = divmod(turn, items)
-    place = (column + pair * items // pairs) % items
-    news = shuffled(items, seed, "news", lap * guides + row)[place]
-    shift = shuffled(max(items, guides), seed, "news-guide", lap)[news]
-    shift += shuffled(max(pairs, guides), seed, "pair-guide", lap)[pair]
-    guide = (shuffled(guides, seed, "guide", lap)[row] + shift) % guides
-    return Combination(theme, setting, news, guide, visit)
+    return _Turn(
+        settings=shuffled(settings, seed, "setting", visit),
+        of_theme=shuffled(max(themes, settings), seed, "theme-setting", visit),
+        news=shuffled(items, seed, "news", lap * guides + row),
+        column=column,
+        guide=shuffled(guides, seed, "guide", lap)[row],
+        of_news=shuffled(max(items, guides), seed, "news-guide", lap),
+        of_pair=shuffled(max(themes * settings, guides), seed, "pair-guide", lap),
+    )

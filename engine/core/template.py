@@ -1,25 +1,25 @@
 """Putting one prompt into words: a narrative paragraph, as Google's guidance for its image models asks.
 
-Parts are written in order of reading and each has a rank. Parts are taken by rank until the length
-for the complexity is reached, so that every prompt keeps within its range whatever the user's own
-names, news and guides hold.
+What style, complexity, theme and setting settle is a stage, set once for all prompts that play on it. Parts are
+written in order of reading and each has a rank. Parts are taken by rank until the length for the complexity is
+reached, so that every prompt keeps within its range whatever the user's own names, news and guides hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from engine.core.context import News
 from engine.core.crowd import Portrait, crowd_mix
-from engine.core.digital import artefact, device, picture_in_post, surroundings
+from engine.core.digital import artefacts, devices, picture_in_post, surroundings
 from engine.core.moment import Moment
-from engine.core.sampling import Chance, stratified
+from engine.core.sampling import digest, draws, stratified
 from engine.core.scenes import Setting, Theme
-from engine.core.styles import STYLES, Style
+from engine.core.styles import STYLES
 from engine.core.wording import Line, known_line, line, lines, listed, word_count
 
 FICTIONAL: Final = "Everyone and every place is fictional; no real people, logos or flags."
@@ -30,166 +30,249 @@ WORDS: Final = {"simple": (30, 60), "medium": (60, 140), "complex": (120, 220)}
 CROWD_SIZES: Final = {"simple": (2,), "medium": (3, 4, 5, 6), "complex": (3, 4, 5, 6)}
 """How many people are drawn for one prompt."""
 
+NOTHING: Final = line("")
 
-class Scene(Struct, frozen=True, kw_only=True):
-    """Everything one prompt is written from. What may not be said has been taken out already."""
 
-    style: str
-    complexity: str
-    theme: Theme
-    setting: Setting
+class Stage(Struct, frozen=True, kw_only=True):
+    """Everything of a prompt but its news, guide, people and moment. Set it with `staged`."""
+
+    digital: bool
+    """Whether it is seen on a screen."""
+    simple: bool
+    room: int
+    """How many words there may be, the closing sentence apart."""
+    least: int
+    """With less room than this, none of the parts that are said last fits."""
+    elaborated: tuple[int, int]
+    """How many people are told with their clothes or tools, and how many with a trait."""
+    lenses: tuple[str, ...]
+    """Openings, leading to "shows"."""
+    shown: tuple[str, ...]
+    """What is to be seen, by form."""
+    crowds: tuple[tuple[str, ...], ...]
+    """How many take part, by form."""
+    actions: tuple[Line, ...]
+    """What they do, by form."""
+    where: str
+    artefacts: tuple[str, ...]
+    devices: tuple[str, ...]
+    moods: tuple[Line, ...]
+    around: tuple[Line, ...]
+    foregrounds: tuple[Line, ...]
+    """() unless complex."""
+    lights: tuple[Line, ...]
+    """Said when no time is told; () if one is."""
+    finishes: tuple[Line, ...]
+    details: tuple[Line, ...]
+    """() unless complex."""
+    orders: tuple[tuple[int, ...], ...]
+    """Each order in which the parts that are said last can be said."""
+
+
+def staged(style: str, complexity: str, theme: Theme, setting: Setting, *, temporal: bool) -> Stage:
+    """The stage of a theme in a setting. `temporal` is whether a moment will be told."""
+    look, digital = STYLES[style], theme.digital or setting.digital
+    simple, rich = complexity == "simple", complexity == "complex"
+    actions = tuple(line(form.action) for form in theme.forms)
+    moods = lines("The tone of the post is {}" if digital else "The mood is {}", theme.moods)
+    around = surroundings(setting) if digital else lines("Behind them, {}", setting.backdrops)
+    foregrounds = lines("In the foreground, {}", setting.foregrounds) if rich and not digital else ()
+    finishes, details = lines("{}", look.finishes), lines("{}", look.details) if rich else ()
+    last = (*actions, *moods, *around, *foregrounds, *finishes, *details)
+    return Stage(
+        digital=digital,
+        simple=simple,
+        room=WORDS[complexity][1] - word_count(FICTIONAL),
+        least=min(4, *[words for words, _ in last if words]),
+        elaborated=_ELABORATED[complexity],
+        lenses=look.screens if digital else look.openings,
+        shown=tuple(picture_in_post(theme, n) if digital else form.name for n, form in enumerate(theme.forms)),
+        crowds=tuple(form.crowds for form in theme.forms),
+        actions=actions,
+        where=setting.where,
+        artefacts=artefacts(theme, setting) if digital else (),
+        devices=devices(setting, held=not simple) if digital else (),
+        moods=moods,
+        around=around,
+        foregrounds=foregrounds,
+        lights=() if temporal else lines(f"{{}} falls on the {'screen' if digital else 'scene'}", look.light),
+        finishes=finishes,
+        details=details,
+        orders=_orders(4 if digital else 5),
+    )
+
+
+@cache
+def _orders(parts: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(ranks.index(rank) for rank in range(parts)) for ranks in draws(parts, parts))
+
+
+_ELABORATED: Final = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What comes to a stage for one prompt. What may not be said has been taken out already."""
+
     news: News
-    graphic: bool
-    """Whether the guide describes a designed image."""
-    cue: str
-    """The guide in words that may be said; "" if nothing is left of it."""
-    pictures: int
-    """How many reference pictures are sent along."""
+    cue: Line
+    """The guide, as `cue` says it; NOTHING if nothing is left of it."""
+    copying: Line
+    """What the pictures sent along are for; see `copying`."""
     people: Sequence[Portrait]
     moment: Moment | None
     form: int
     """Which of the theme's forms."""
-    digital: bool
-    """Whether it is seen on a screen."""
 
 
-_Shorter = Callable[[int], Line]
-"""Said instead when there is no room for the line: with 1 something shorter, with 2 still shorter."""
-_Part = tuple[int, Line] | tuple[int, Line, _Shorter]
-"""Rank first: 0 is always said; others in this order as long as there is room."""
-
-
-def compose(scene: Scene, seed: int, i: int) -> str:
+def compose(stage: Stage, told: Told, seed: int, i: int) -> str:
     """The prompt: one paragraph, within the range of its complexity."""
-    parts = _digital(scene, seed, i) if scene.digital else _physical(scene, seed, i)
-    return _fitted(parts, WORDS[scene.complexity][1])
+    page = (_on_screen if stage.digital else _in_place)(stage, told, seed, i)
+    return " ".join(filter(None, page.said))
 
 
-def _fitted(parts: Sequence[_Part], words_max: int) -> str:
-    """Parts by rank as long as they fit; the order of reading stays."""
-    room = words_max - _CLOSING_WORDS
-    kept = [""] * len(parts)
-    for n in _by_rank(tuple([part[0] for part in parts])):
-        part = parts[n]
-        words, text = part[1]
-        if words > room and len(part) == 3:
-            words, text = part[2](1)
-            if words > room:
-                words, text = part[2](2)
-        if words <= room or part[0] == 0:
-            kept[n] = text
-            room -= words
-    return " ".join([*filter(None, kept), FICTIONAL])
+class _Page:
+    """What is said so far, in order of reading, and how many more words there may be. The opening is always said."""
+
+    __slots__ = ("room", "said")
+
+    def __init__(self, opening: Line, room: int) -> None:
+        words, text = opening
+        self.said = [text, *_BLANK, FICTIONAL]
+        self.room = room - words
+
+    def say(self, place: int, said: Line) -> bool:
+        """Say it if there is room; whether there was."""
+        words, text = said
+        if words > self.room:
+            return False
+        self.said[place] = text
+        self.room -= words
+        return True
+
+    def say_fullest(self, place: int, versions: Callable[[int], Line]) -> None:
+        """Say the first that fits of version 0, the shorter version 1 and the still shorter version 2."""
+        if not self.say(place, versions(0)) and not self.say(place, versions(1)):
+            self.say(place, versions(2))
 
 
-_CLOSING_WORDS: Final = word_count(FICTIONAL)
+_BLANK: Final = ("",) * 12
 
 
-@lru_cache(maxsize=512)
-def _by_rank(ranks: tuple[int, ...]) -> tuple[int, ...]:
-    """The places of the ranks, lowest rank first."""
-    return tuple(sorted(range(len(ranks)), key=ranks.__getitem__))
-
-
-def _physical(scene: Scene, seed: int, i: int) -> list[_Part]:
-    look, frame = Chance(seed, "look", i), Chance(seed, "frame", i)
-    style, news = STYLES[scene.style], scene.news
-    form = scene.theme.forms[scene.form % len(scene.theme.forms)]
-    lens = style.openings[stratified(i, len(style.openings), seed, "opening")]
-    size = frame.pick(form.crowds)
-    mood = frame.pick(lines("The mood is {}", scene.theme.moods))
-    placards = _placards(scene, Chance(seed, "placards", i))
+def _in_place(stage: Stage, told: Told, seed: int, i: int) -> _Page:
+    news, moment = told.news, told.moment
+    lens = stage.lenses[stratified(i, len(stage.lenses), seed, "opening")]
+    place = "in Atropia" if stage.simple else news.place
+    page = _Page(line(f"{lens} shows {stage.shown[told.form]} {news.cause} {stage.where} {place}"), stage.room)
+    crowds = stage.crowds[told.form]
+    frame, k = divmod(digest(seed, "frame", i), len(crowds))
+    size, bits = crowds[k], digest(seed, "crowd", i)
 
     def crowd(brief: int) -> Line:
-        return _crowd(scene, size, seed, i, brief)
+        lead, phrases = _phrases(stage, told, _CROWD_LEADS, bits, brief)
+        if not phrases:
+            return known_line(f"{size} fill the frame")
+        if stage.simple:
+            return line(f"In front {'are' if len(phrases) > 1 else 'is'} {listed(phrases)}")
+        return line(f"{size} {lead} {listed(phrases)}")
 
-    if scene.complexity == "simple":
-        opening = line(f"{lens} shows {form.name} {news.cause} {scene.setting.where} in Atropia")
-        return [(0, opening), (2, crowd(0), crowd), _when(scene, look, style), (4, placards), (5, mood)]
-    opening = line(f"{lens} shows {form.name} {news.cause} {scene.setting.where} {news.place}")
-    ranks = look.some((6, 7, 8, 9, 10), 5)
-    parts: list[_Part] = [
-        (0, opening),
-        (ranks[0], _story(scene, frame)),
-        (3, crowd(0), crowd),
-        (ranks[1], known_line(form.action)),
-        (5, placards),
-        _when(scene, look, style),
-        (ranks[2], frame.pick(lines("Behind them, {}", scene.setting.backdrops))),
-        (1, _cue(scene)),
-        (1, _copying(scene)),
-        (ranks[3], mood),
-        (ranks[4], look.pick(lines("{}", style.finishes))),
-    ]
-    if scene.complexity == "complex":
-        parts.insert(7, (11, frame.pick(lines("In the foreground, {}", scene.setting.foregrounds))))
-        parts.append((12, look.pick(lines("{}", style.details))))
-    return parts
+    if stage.simple:
+        if moment is not None:
+            page.say(2, moment.briefly)
+        page.say_fullest(1, crowd)
+        if moment is None:
+            page.say(2, stage.lights[digest(seed, "look", i) % len(stage.lights)])
+        page.say(3, _placards(news, 1, seed, i))
+        page.say(4, stage.moods[frame % len(stage.moods)])
+        return page
+    page.say(8, told.cue)
+    page.say(9, told.copying)
+    look = None
+    if moment is None:
+        look = _look(stage, seed, i)
+        page.say(5, look.light)
+    else:
+        page.say(5, moment.in_full)
+    page.say_fullest(2, crowd)
+    if page.room >= _PLACARDS_LEAST:
+        page.say(4, _placards(news, 2, seed, i))
+    if page.room < stage.least:
+        return page
+    order, _, finish, detail = look or _look(stage, seed, i)
+    frame, mood = divmod(frame, len(stage.moods))
+    frame, story = _story("The call came from", news, frame)
+    frame, backdrop = divmod(frame, len(stage.around))
+    last = (
+        (1, story),
+        (3, stage.actions[told.form]),
+        (6, stage.around[backdrop]),
+        (10, stage.moods[mood]),
+        (11, finish),
+    )
+    for n in order:
+        page.say(*last[n])
+    if stage.details:
+        page.say(7, stage.foregrounds[frame % len(stage.foregrounds)])
+        page.say(12, detail)
+    return page
 
 
-def _digital(scene: Scene, seed: int, i: int) -> list[_Part]:
-    look, frame = Chance(seed, "look", i), Chance(seed, "frame", i)
-    style, news = STYLES[scene.style], scene.news
-    thing = artefact(scene.theme, scene.setting, frame)
-    carrier = device(scene.setting, frame, held=scene.complexity != "simple")
-    lens = style.screens[stratified(i, len(style.screens), seed, "screen")]
-    shown = picture_in_post(scene.theme, scene.form)
-    slogan = Chance(seed, "placards", i).pick(news.slogans)
-    around = surroundings(scene.setting, frame)
+def _on_screen(stage: Stage, told: Told, seed: int, i: int) -> _Page:
+    news, moment = told.news, told.moment
+    lens = stage.lenses[stratified(i, len(stage.lenses), seed, "screen")]
+    frame, k = divmod(digest(seed, "frame", i), len(stage.artefacts))
+    thing = stage.artefacts[k]
+    frame, k = divmod(frame, len(stage.devices))
+    carrier = stage.devices[k]
+    frame, around = divmod(frame, len(stage.around))
+    bits = digest(seed, "crowd", i)
+    slogan = news.slogans[digest(seed, "placards", i) % len(news.slogans)]
 
     def people(brief: int) -> Line:
-        return _profiles(scene, seed, i, brief)
+        lead, phrases = _phrases(stage, told, _PROFILE_LEADS, bits, brief)
+        if not phrases:
+            return NOTHING
+        if stage.simple:
+            lead = f"Among its readers {'are' if len(phrases) > 1 else 'is'}"
+        return line(f"{lead} {listed(phrases)}")
 
-    if scene.complexity == "simple":
-        opening = line(f"{lens} shows {carrier} with {thing} about {news.issue} in Atropia")
-        headline = line(f'The headline reads "{slogan}"')
-        return [(0, opening), (4, headline), (2, people(0), people), _when(scene, look, style), (5, around)]
-    opening = line(f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}")
-    ranks = look.some((6, 7, 8, 9), 4)
-    parts: list[_Part] = [
-        (0, opening),
-        (4, line(f'The post shows {shown} under the headline "{slogan}"')),
-        (ranks[0], _story(scene, frame)),
-        (3, people(0), people),
-        (5, around),
-        _when(scene, look, style),
-        (1, _cue(scene)),
-        (1, _copying(scene)),
-        (ranks[1], _GREY_LINES),
-        (ranks[2], frame.pick(lines("The tone of the post is {}", scene.theme.moods))),
-        (ranks[3], look.pick(lines("{}", style.finishes))),
-    ]
-    if scene.complexity == "complex":
-        parts += [(10, _THUMB), (11, look.pick(lines("{}", style.details)))]
-    return parts
+    if stage.simple:
+        page = _Page(line(f"{lens} shows {carrier} with {thing} about {news.issue} in Atropia"), stage.room)
+        if moment is not None:
+            page.say(3, moment.briefly)
+        page.say_fullest(2, people)
+        if moment is None:
+            page.say(3, stage.lights[digest(seed, "look", i) % len(stage.lights)])
+        page.say(1, line(f'The headline reads "{slogan}"'))
+        page.say(4, stage.around[around])
+        return page
+    opening = f"{lens} shows {carrier}, its screen filled by {thing} about {news.issue} {news.place}"
+    page = _Page(line(opening), stage.room)
+    page.say(6, told.cue)
+    page.say(7, told.copying)
+    look = None
+    if moment is None:
+        look = _look(stage, seed, i)
+        page.say(5, look.light)
+    else:
+        page.say(5, moment.beside_a_screen)
+    page.say_fullest(3, people)
+    page.say(1, line(f'The post shows {stage.shown[told.form]} under the headline "{slogan}"'))
+    page.say(4, stage.around[around])
+    if page.room < stage.least:
+        return page
+    order, _, finish, detail = look or _look(stage, seed, i)
+    frame, story = _story("The post comes from", news, frame)
+    last = ((2, story), (8, _GREY_LINES), (9, stage.moods[frame % len(stage.moods)]), (10, finish))
+    for n in order:
+        page.say(*last[n])
+    if stage.details:
+        page.say(11, _THUMB)
+        page.say(12, detail)
+    return page
 
 
 _GREY_LINES: Final = line("Apart from the headline, text is reduced to soft grey lines")
 _THUMB: Final = line("A thumb rests at the edge of the glass, and faint fingerprints show on it")
-
-
-def _when(scene: Scene, look: Chance, style: Style) -> _Part:
-    """Time, weather and light; the light alone if no time is told."""
-    moment = scene.moment
-    if moment is None:
-        return 2, look.pick(lines("{} falls on the screen" if scene.digital else "{} falls on the scene", style.light))
-    if scene.complexity == "simple":
-        return 1, known_line(f"It is {moment.brief}")
-    where = "Around the screen it is" if scene.digital else "It is"
-    return 2, known_line(f"{where} {moment.named}; {moment.light}")
-
-
-def _crowd(scene: Scene, size: str, seed: int, i: int, brief: int) -> Line:
-    chance = Chance(seed, "crowd", i)
-    lead = chance.pick(_CROWD_LEADS)
-    phrases = _phrases(scene, chance, brief)
-    if not phrases:
-        return known_line(f"{size} fill the frame")
-    if scene.complexity == "simple":
-        return line(f"In front {'are' if len(phrases) > 1 else 'is'} {listed(phrases)}")
-    return line(f"{size} {lead} {listed(phrases)}")
-
-
 _CROWD_LEADS: Final = (
     "have come, among them",
     "take part; in front stand",
@@ -202,60 +285,74 @@ _PROFILE_LEADS: Final = (
 )
 
 
-def _profiles(scene: Scene, seed: int, i: int, brief: int) -> Line:
-    chance = Chance(seed, "crowd", i)
-    lead = chance.pick(_PROFILE_LEADS)
-    phrases = _phrases(scene, chance, brief)
-    if not phrases:
-        return _NOTHING
-    if scene.complexity == "simple":
-        lead = f"Among its readers {'are' if len(phrases) > 1 else 'is'}"
-    return line(f"{lead} {listed(phrases)}")
+class _Look(NamedTuple):
+    """What is drawn of the style, and in which order the last parts are said."""
+
+    order: tuple[int, ...]
+    light: Line
+    finish: Line
+    detail: Line
 
 
-def _phrases(scene: Scene, chance: Chance, brief: int) -> list[str]:
-    """The people; brief 1 leaves out clothes and traits, brief 2 everybody but the first."""
-    dressed, traits = (0, 0) if brief else _DRESSED_AND_TRAITS[scene.complexity]
-    people = scene.people[:1] if brief > 1 else scene.people
-    return crowd_mix(people, chance, dressed=dressed, traits=traits)
+def _look(stage: Stage, seed: int, i: int) -> _Look:
+    bits, way = divmod(digest(seed, "look", i), len(stage.orders))
+    light, detail = 0, NOTHING
+    if stage.lights:
+        bits, light = divmod(bits, len(stage.lights))
+    bits, finish = divmod(bits, len(stage.finishes))
+    if stage.details:
+        detail = stage.details[bits % len(stage.details)]
+    return _Look(stage.orders[way], stage.lights[light] if stage.lights else NOTHING, stage.finishes[finish], detail)
 
 
-_DRESSED_AND_TRAITS: Final = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}
+def _phrases(stage: Stage, told: Told, leads: tuple[str, ...], bits: int, brief: int) -> tuple[str, list[str]]:
+    """A lead and the people; brief 1 leaves out clothes and traits, brief 2 everybody but the first."""
+    bits, k = divmod(bits, len(leads))
+    dressed, traits = (0, 0) if brief else stage.elaborated
+    return leads[k], crowd_mix(told.people[:1] if brief > 1 else told.people, bits, dressed=dressed, traits=traits)
 
 
-def _placards(scene: Scene, chance: Chance) -> Line:
-    said = [f'"{slogan}"' for slogan in chance.some(scene.news.slogans, 1 if scene.complexity == "simple" else 2)]
-    if len(said) == 1:
-        return known_line(f"One hand-lettered sign reads {said[0]}")
-    return line(f"{chance.pick(_PLACARD_LEADS)} {listed(said)}")
+def _placards(news: News, count: int, seed: int, i: int) -> Line:
+    slogans = news.slogans
+    bits, first = divmod(digest(seed, "placards", i), len(slogans))
+    if count == 1 or len(slogans) == 1:
+        return known_line(f'One hand-lettered sign reads "{slogans[first]}"')
+    bits, second = divmod(bits, len(slogans) - 1)
+    one, other = slogans[first], slogans[second + (second >= first)]
+    joined = f'"{one}"; and "{other}"' if "," in one or "," in other else f'"{one}" and "{other}"'
+    return line(f"{_PLACARD_LEADS[bits % len(_PLACARD_LEADS)]} {joined}")
 
 
 _PLACARD_LEADS: Final = ("Hand-lettered placards read", "Cardboard signs say", "Painted banners read")
+_PLACARDS_LEAST: Final = 6
+"""The fewest words that this takes: a lead, two slogans, and what joins them."""
 
 
-def _story(scene: Scene, chance: Chance) -> Line:
-    who, demand = scene.news.actor or "local organisers", scene.news.demand
-    lead = "The post comes from" if scene.digital else "The call came from"
-    if demand and chance.below(2):
-        return known_line(f"{lead} {who}, with one demand above all: {demand}")
-    return known_line(f"{lead} {who}")
+def _story(lead: str, news: News, bits: int) -> tuple[int, Line]:
+    """Whose call it is, sometimes with what is asked for; before it what is left of the bits."""
+    who, demand = news.actor or "local organisers", news.demand
+    if demand:
+        bits, told = divmod(bits, 2)
+        if told:
+            return bits, known_line(f"{lead} {who}, with one demand above all: {demand}")
+    return bits, known_line(f"{lead} {who}")
 
 
-def _cue(scene: Scene) -> Line:
-    if not scene.cue:
-        return _NOTHING
-    if scene.digital:
-        lead = "The post is laid out like this" if scene.graphic else "The picture in the post recalls this"
+def cue(text: str, *, graphic: bool, digital: bool) -> Line:
+    """A guide in words that may be said; `graphic` is whether it describes a designed image."""
+    if not text:
+        return NOTHING
+    if digital:
+        lead = "The post is laid out like this" if graphic else "The picture in the post recalls this"
     else:
-        lead = "Pinned up nearby" if scene.graphic else "Visual cue"
-    return known_line(f"{lead}: {scene.cue}")
+        lead = "Pinned up nearby" if graphic else "Visual cue"
+    return line(f"{lead}: {text}")
 
 
-def _copying(scene: Scene) -> Line:
-    if not scene.pictures:
-        return _NOTHING
-    sent = "picture is a guide" if scene.pictures == 1 else "pictures are guides"
-    return known_line(f"The attached {sent} to composition and mood only: copy no face, text or place from it")
-
-
-_NOTHING: Final = line("")
+@cache
+def copying(pictures: int) -> Line:
+    """What reference pictures are for, where some are sent along."""
+    if not pictures:
+        return NOTHING
+    sent = "picture is a guide" if pictures == 1 else "pictures are guides"
+    return line(f"The attached {sent} to composition and mood only: copy no face, text or place from it")

@@ -36,7 +36,7 @@ def sentence(text: str) -> str:
 
 def _closed(text: str) -> str:
     text = text.strip(" ,;:")
-    if text[-1:].isalnum():  # as nearly all are
+    if text[-1:].isalnum():
         return f"{text[0].upper()}{text[1:]}."
     if text and text[-1] in ".!?":
         text = text.rstrip(" ,;:.!?") + text[-1]
@@ -54,9 +54,9 @@ def listed(items: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"; semicolons where an item has a comma of its own."""
     if len(items) < 2:
         return "".join(items)
-    if "," in "".join(items):
-        return "; ".join(items[:-1]) + "; and " + items[-1]
-    return ", ".join(items[:-1]) + " and " + items[-1]
+    *head, last = items
+    listing = "; ".join(head)
+    return f"{listing}; and {last}" if "," in listing or "," in last else f"{', '.join(head)} and {last}"
 
 
 def word_count(text: str) -> int:
@@ -70,6 +70,12 @@ Line = tuple[int, str]
 
 def line(text: str) -> Line:
     """A text as a line. It is put together of tidy words; only where one was empty, two spaces meet."""
+    if (
+        "A" <= text[:1] <= "Z"
+        and (text[-1].isalnum() or (text[-1] == '"' and text[-2:-1].isalnum()))
+        and "  " not in text
+    ):
+        return text.count(" ") + 1, text + "."  # as nearly all are
     return text.count(" ") + 1 if text else 0, sentence(text) if "  " in text else _closed(text)
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core import crowd
 from engine.core.context import Column, People
-from engine.core.sampling import Chance, Sizes, combination, golden, permuted, share, stratified
+from engine.core.sampling import (
+    Chance,
+    Sizes,
+    combination,
+    digest,
+    draws,
+    golden,
+    permuted,
+    share,
+    shuffled,
+    stratified,
+)
 
 seeds = st.integers(0, 2**63 - 1)
 
@@ -129,14 +142,37 @@ def test_some_are_different_ones() -> None:
     assert sorted(Chance(3, "test", 1).some("ab", 9)) == ["a", "b"]
 
 
-@given(seed=seeds, size=st.integers(0, 9), count=st.integers(0, 10))
-def test_drawing_some_at_once_is_drawing_one_after_the_other(seed: int, size: int, count: int) -> None:
-    at_once, one_by_one = Chance(seed, "test", 1), Chance(seed, "test", 1)
-    for _ in range(60):  # more than 512 bits are enough for
-        left = list(range(size))
-        expected = [left.pop(one_by_one.below(len(left))) for _ in range(min(count, size))]
-        assert at_once.some(range(size), count) == expected
-        assert at_once.below(1000) == one_by_one.below(1000)
+@given(seed=seeds, tweak=st.integers(0, 2**40), n=st.integers(1, 64))
+def test_a_short_shuffle_is_what_drawing_one_after_the_other_gives(seed: int, tweak: int, n: int) -> None:
+    assert list(shuffled(n, seed, "test", tweak)) == Chance(seed, "test", tweak).some(range(n), n)
+
+
+@given(seed=seeds, n=st.integers(0, 6), count=st.integers(0, 7))
+def test_one_choice_among_all_draws_is_drawing_one_after_the_other(seed: int, n: int, count: int) -> None:
+    ways = draws(n, count)
+    assert len(set(ways)) == len(ways)
+    assert list(ways[digest(seed, "test", 1) % len(ways)]) == Chance(seed, "test", 1).some(range(n), count)
+
+
+@given(seed=seeds, sizes=st.lists(st.integers(1, 9), max_size=60))
+def test_choices_are_the_digits_of_the_digest(seed: int, sizes: list[int]) -> None:
+    chance, bits = Chance(seed, "test", 1), digest(seed, "test", 1)
+    for size in sizes:
+        bits, k = divmod(bits, size)
+        assert chance.below(size) == k
+
+
+@pytest.mark.parametrize("kept", [0, crowd.PORTRAITS_KEPT])
+@given(weights=st.lists(st.integers(1, 2**40), min_size=1, max_size=50), seed=seeds, first=st.integers(0, 10**12))
+def test_who_is_drawn_is_who_stands_at_the_points_of_the_sequence(
+    kept: int, weights: list[int], seed: int, first: int
+) -> None:
+    survey = People(columns={}, cumulative=list(accumulate(weights)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crowd, "PORTRAITS_KEPT", kept)
+        drawn = crowd.casting(survey, frozenset(["gender"]), seed)(first, 5)
+    expected = dict.fromkeys(f"wb_{survey.locate(golden(first + n, seed, 'people')) + 1:06d}" for n in range(5))
+    assert [portrait.told["profile_id"] for portrait in drawn] == list(expected)
 
 
 @pytest.mark.parametrize(
