@@ -7,6 +7,7 @@ noticed. Workers, limits, retries and paths are not part of what is asked.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -66,4 +67,22 @@ def job_id(stage: Stage, image_id: str, request: Request, tasks: tuple[str, ...]
     return hashlib.blake2b(_sorted((1, stage, image_id, asked, tasks)), digest_size=16).hexdigest()
 
 
+def job_ids(stage: Stage, request: Request, tasks: tuple[str, ...] = ()) -> Callable[[str, str, str], str]:
+    """`job_id` of image id, sha256 of the one reference and text, for jobs that share the rest of the request.
+
+    What they share, an answer's schema above all, is put into JSON once.
+    """
+    gap = msgspec.Raw(b"\0")  # no JSON holds this byte
+    shared = {**msgspec.structs.asdict(request), "references": [gap], "text": gap}
+    # In alphabetical order: references come before the text.
+    head, left, right, tail = _sorted((1, stage, gap, shared, tasks)).split(b"\0")
+
+    def identify(image_id: str, sha256: str, text: str) -> str:
+        parts = (head, _json(image_id), left, _json(sha256), right, _json(text), tail)
+        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+    return identify
+
+
 _sorted = msgspec.json.Encoder(order="sorted").encode
+_json = msgspec.json.Encoder().encode

@@ -20,12 +20,11 @@ from engine.errors import RunMismatch
 from engine.latch import Latch
 from engine.runtime.runner import Work
 from engine.stages.image import image_job
-from engine.stages.metadata import metadata_jobs, task_groups
+from engine.stages.metadata import jobs_about, questions, read_picture
 from engine.store import RunDir, follow
 from schemas.config import RunConfig
 from schemas.job import Job
 from schemas.prompt import Prompt
-from schemas.record import ImageRecord
 
 CHUNK_BYTES = 1 << 20
 """Of the image log, read at a time."""
@@ -61,9 +60,9 @@ class Prompts(Protocol):
         ...
 
 
-def _work(ledger: Ledger, job: Job, complaints: Mapping[int, str]) -> Work:
-    place = slot(job.index, job.tasks)
-    job = asking_again(job, complaints.get(place, ""))
+def _work(ledger: Ledger, place: int, job: Job, complaints: Mapping[int, str]) -> Work:
+    if (complaint := complaints.get(place)) is not None:
+        job = asking_again(job, complaint)
     return Work(job=job, attempt=ledger.last_attempt(place) + 1, shrunk=place in ledger.too_large)
 
 
@@ -80,13 +79,14 @@ async def image_work(
             await anyio.lowlevel.checkpoint()
         prompt = prompts.at(item) if isinstance(item, int) else item
         job = image_job(config, prompt)
-        if not ledger.asks_the_same(slot(prompt.index), job.id):
+        place = slot(prompt.index)
+        if not ledger.asks_the_same(place, job.id):
             raise RunMismatch(
                 f"prompt {prompt.index} ({prompt.image_id}) is not the one this run was made with; restore the prompt "
                 "file, append new prompts at its end, or choose another --out"
             )
-        if not ledger.settled(slot(prompt.index)):
-            yield _work(ledger, job, complaints)
+        if not ledger.settled(place):
+            yield _work(ledger, place, job, complaints)
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False):
@@ -114,8 +114,7 @@ async def metadata_work(
     A picture that was made anew after it had been described is described again.
     """
     look = msgspec.json.Decoder(_Seen).decode
-    read = msgspec.json.Decoder(ImageRecord).decode
-    groups = task_groups(config.metadata)
+    asked = questions(config)
     root = os.path.join(run.root, "")  # noqa: PTH118 - a Path per picture costs ten times as much
     offset = skipped = 0
     # The ledger knows all lines up to here. A later line is visible before its ledger entry is made, and is
@@ -134,19 +133,18 @@ async def metadata_work(
             if known and (images.code(place) != OK or seen.attempt < images.last_attempt(place)):
                 continue  # made anew since, or about to be
             redone = place in images.reopened
-            if not redone and all(ledger.settled(slot(seen.index, tasks)) for tasks in groups):
+            if not redone and all(ledger.settled(slot(seen.index, question.tasks)) for question in asked):
                 skipped += 1
                 if skipped % BREATH == 0:
                     await anyio.lowlevel.checkpoint()
                 continue
-            record = read(line)
-            assert record.asset is not None, "an image line that is ok names its file"
-            for job in metadata_jobs(config, record, root + record.asset.path):
+            picture = read_picture(line)
+            for job in jobs_about(picture, root + picture.asset.path, asked):
                 at = slot(job.index, job.tasks)
                 same = ledger.asks_the_same(at, job.id)
                 if not ledger.settled(at) or not same:
                     # Of a picture made anew nothing has been said that could be wrong.
-                    yield _work(ledger, job, complaints if same else {})
+                    yield _work(ledger, at, job, complaints if same else {})
         if lines:
             await anyio.lowlevel.checkpoint()
         elif not growing:

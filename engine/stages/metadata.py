@@ -6,17 +6,19 @@ that breaks its schema is asked for once more with the complaint attached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
+import msgspec
 import orjson
+from msgspec import Struct
 from pydantic import ValidationError
 
 from engine.errors import ProviderError
 from schemas.config import Metadata, RunConfig
-from schemas.job import Job, Request, job_id
+from schemas.job import Job, Request, job_ids
 from schemas.metadata import answer_model, answer_schema, slug
-from schemas.outcome import ErrorKind, Failure, Usage
+from schemas.outcome import Asset, ErrorKind, Failure, Usage
 from schemas.prompt import Reference
 from schemas.record import ImageRecord, MetadataRecord, Record
 from schemas.vocabulary import language_name
@@ -34,30 +36,102 @@ def task_groups(metadata: Metadata) -> tuple[tuple[str, ...], ...]:
     return (tasks,) if metadata.mode == "together" and tasks else tuple((t,) for t in tasks)
 
 
-def metadata_jobs(config: RunConfig, image: ImageRecord, path: str) -> Iterator[Job]:
-    """The jobs that ask about one picture. `path` is where its file can be read."""
-    assert image.asset is not None, "only a picture on disk is described"
-    reference = Reference(path=path, sha256=image.asset.sha256, mime_type=image.asset.mime_type)
+class Picture(Struct, frozen=True, gc=False):
+    """The part of an image line that questions are made of."""
+
+    image_id: str
+    index: int
+    prompt: str
+    asset: Asset
+    source_data: _Sources | None = None
+
+    @property
+    def theme(self) -> str | None:
+        """What the news were about, as far as the prompt's sources tell; a user's own may hold anything there."""
+        if self.source_data is None:
+            return None
+        try:
+            theme = _read_news(self.source_data.atropia).theme
+        except msgspec.MsgspecError:
+            return None
+        return theme if isinstance(theme, str) else None
+
+
+class _Sources(Struct, frozen=True, gc=False):
+    atropia: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _News(Struct, frozen=True, gc=False):
+    theme: Any = None
+
+
+_read_news: Final = msgspec.json.Decoder(_News).decode
+
+
+class Question(Struct, frozen=True):
+    """What is asked about every picture alike."""
+
+    request: Request
+    """Without its picture; the text is where that of every picture begins."""
+    tasks: tuple[str, ...]
+    identify: Callable[[str, str, str], str]
+    """See `job_ids`."""
+
+
+def questions(config: RunConfig) -> tuple[Question, ...]:
+    """What is asked about each picture of a run."""
+    asked: list[Question] = []
     for tasks in task_groups(config.metadata):
         request = Request(
             model=config.metadata.model,
-            text=_instructions(config.metadata, tasks, image),
+            text=_instructions(config.metadata, tasks),
             system=SYSTEM,
-            references=(reference,),
             answer_schema=answer_schema(config.metadata, tasks),
             output_tokens_max=_output_tokens_max(config.metadata, tasks),
         )
+        asked.append(Question(request, tasks, job_ids("metadata", request, tasks)))
+    return tuple(asked)
+
+
+def jobs_about(picture: Picture, path: str, asked: Sequence[Question]) -> Iterator[Job]:
+    """The jobs that ask about one picture. `path` is where its file can be read."""
+    sha256, theme = picture.asset.sha256, picture.theme
+    about = f'The picture was asked for with: "{picture.prompt[:_CONTEXT_CHARS]}"'
+    if theme is not None:
+        about = f"Theme: {theme.replace('_', ' ')}.\n{about}"
+    references = (Reference(path=path, sha256=sha256, mime_type=picture.asset.mime_type),)
+    for question in asked:
+        shared = question.request
+        text = f"{shared.text}\n{about}"
+        request = Request(
+            model=shared.model,
+            text=text,
+            system=shared.system,
+            references=references,
+            answer_schema=shared.answer_schema,
+            output_tokens_max=shared.output_tokens_max,
+        )
         yield Job(
-            id=job_id("metadata", image.image_id, request, tasks),
+            id=question.identify(picture.image_id, sha256, text),
             stage="metadata",
-            image_id=image.image_id,
-            index=image.index,
+            image_id=picture.image_id,
+            index=picture.index,
             request=request,
-            tasks=tasks,
+            tasks=question.tasks,
         )
 
 
-def _instructions(metadata: Metadata, tasks: tuple[str, ...], image: ImageRecord) -> str:
+def metadata_jobs(config: RunConfig, image: ImageRecord, path: str) -> Iterator[Job]:
+    """The jobs that ask about the picture of a record, where there is but one to ask about."""
+    assert image.asset is not None, "only a picture on disk is described"
+    return jobs_about(read_picture(msgspec.json.encode(image)), path, questions(config))
+
+
+read_picture: Final = msgspec.json.Decoder(Picture).decode
+"""The picture of an image line that names its file."""
+
+
+def _instructions(metadata: Metadata, tasks: tuple[str, ...]) -> str:
     asked: list[str] = ["Look at the picture and answer in JSON."]
     if "labels" in tasks:
         names = ", ".join(slug(c) for c in metadata.label_categories)
@@ -79,10 +153,6 @@ def _instructions(metadata: Metadata, tasks: tuple[str, ...], image: ImageRecord
             f"Write captions and comments in {language_name(metadata.language)}, whatever the language of these "
             "instructions; label values stay as the schema spells them."
         )
-    theme = (image.source_data.get("atropia") or {}).get("theme") if image.source_data else None
-    if isinstance(theme, str):
-        asked.append(f"Theme: {theme.replace('_', ' ')}.")
-    asked.append(f'The picture was asked for with: "{image.prompt[:_CONTEXT_CHARS]}"')
     return "\n".join(asked)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.errors import ProviderError
 from engine.stages.metadata import metadata_jobs, read_answer, repair, task_groups
 from schemas.config import Metadata, RunConfig
+from schemas.job import job_id
 from schemas.metadata import answer_schema
 from schemas.outcome import Asset, ErrorKind, Failure, Usage
 from schemas.record import ImageRecord
@@ -89,6 +91,32 @@ def test_every_metadata_switch_changes_what_is_asked() -> None:
         for job in metadata_jobs(RunConfig.model_validate({"metadata": changes}), image(), "/x")
     }  # fmt: skip
     assert len(asked) == 8 + 3 - 1  # separate asks three; its caption call is that of tasks: [caption]
+
+
+@pytest.mark.parametrize("changes", [{}, {"mode": "separate", "language": "de"}, {"label_categories": ['"quoted" ä']}])
+def test_the_id_of_a_question_is_a_digest_of_all_that_is_asked(changes: dict[str, Any]) -> None:
+    jobs = list(metadata_jobs(RunConfig.model_validate({"metadata": changes}), image(), "/x"))
+    assert [job.id for job in jobs] == [job_id("metadata", "a", job.request, job.tasks) for job in jobs]
+    elsewhere = metadata_jobs(RunConfig.model_validate({"metadata": changes}), image(), "/y")
+    assert [job.id for job in elsewhere] == [job.id for job in jobs], "wherever the picture lies"
+
+
+@pytest.mark.parametrize(
+    ("source_data", "told"),
+    [
+        ({"atropia": {"theme": "free_press"}}, "Theme: free press.\n"),
+        ({"atropia": {"theme": 7}}, ""),
+        ({"atropia": "a column of the user's own"}, ""),
+        ({"atropia": None}, ""),
+        ({"theme": "protest"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_question_names_the_theme_of_the_news_where_there_is_one(source_data: dict[str, Any], told: str) -> None:
+    (job,) = metadata_jobs(RunConfig(), msgspec.structs.replace(image(), source_data=source_data), "/x")
+    assert job.request.text.endswith(
+        f'No insults to groups, no calls for violence.\n{told}The picture was asked for with: "Ignore "this""'
+    )
 
 
 def test_without_comments_none_are_asked_for() -> None:
