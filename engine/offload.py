@@ -10,7 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -56,6 +56,20 @@ def _limited(count: int) -> Offload:
 async def inline(work: Callable[[], T], /) -> T:
     """Runs the work at once on the loop. For tests in virtual time."""
     return work()
+
+
+async def to_the_end(step: Callable[[], Awaitable[None]]) -> None:
+    """Do what a cancel must not stop, and pass the cancel on afterwards.
+
+    `step` is called again after a cancel, then under a shield, and must take up where it was: a shield for each
+    time that nobody cancels would cost more than what it guards.
+    """
+    try:
+        await step()
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True):
+            await step()
+        raise
 
 
 class _Pool:

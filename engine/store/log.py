@@ -9,20 +9,21 @@ append from then on raises the same StoreError.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 from msgspec import Struct
 
 from engine.errors import StoreError
-from engine.offload import Offload, threads
+from engine.latch import latch
+from engine.offload import Offload, threads, to_the_end
 from engine.store.fs import DISK, Durability, Fs, refused, write_all
 from engine.store.recovery import Damage, Recovery, recover
 from engine.store.scan import follow, read_lines, read_records, scan_settled
@@ -64,7 +65,7 @@ class _Batch:
         self.previous = previous
         self.settled = False
         self.error: StoreError | None = None
-        self.done = anyio.Event()
+        self.done = latch()
 
     @property
     def full(self) -> bool:
@@ -130,7 +131,6 @@ class LogWriter:
         batch.size_bytes += len(line)
         if leads:
             await self._lead(batch)
-            await anyio.lowlevel.checkpoint_if_cancelled()  # to lead was shielded; those who follow are told at once
         else:
             await batch.done.wait()
         self._raise_if(batch.error)
@@ -143,12 +143,14 @@ class LogWriter:
         if self._closed:
             return
         self._closed = True
-        with anyio.CancelScope(shield=True):
-            if self._last is not None:
-                await self._last.done.wait()
-            await self._offload(self._close)
+        await to_the_end(self._end)
         if not self._told:
             self._raise_if(self._error)
+
+    async def _end(self) -> None:
+        if self._last is not None:
+            await self._last.done.wait()
+        await self._offload(self._close)
 
     def _raise_if(self, error: StoreError | None) -> None:
         if error is not None:
@@ -157,26 +159,35 @@ class LogWriter:
 
     async def _lead(self, batch: _Batch) -> None:
         try:
-            with anyio.CancelScope(shield=True):
-                if batch.previous is not None:
-                    await batch.previous.done.wait()
-                if (wait_s := self._next_at - (now := anyio.current_time())) > 0:
-                    await anyio.sleep(wait_s)
-                    now = self._next_at
-                self._next_at = now + COMMIT_EVERY_S
-                self._seal(batch)
-                await self._offload(lambda: self._commit(batch))
+            await to_the_end(lambda: self._bring(batch))
         except BaseException as error:
-            # Cancelled in a way that pierces shields (a bare asyncio cancel), or no thread was to be
+            # Cancelled in a way that pierces shields (a second bare asyncio cancel), or no thread was to be
             # had: those who follow must not wait for ever, so commit here, at the price of one sync
             # on the loop. The gate makes this wait for a thread that is at it already.
-            self._seal(batch)
-            self._commit(batch)
+            if not batch.settled:
+                self._seal(batch)
+                self._commit(batch)
             if not isinstance(error, Exception):
                 raise
         finally:
             batch.previous = None
             batch.done.set()
+
+    async def _bring(self, batch: _Batch) -> None:
+        """To the disk, when its turn has come."""
+        if batch.settled:
+            return
+        time, sleep = _clock()
+        starts_at = time()
+        if batch.previous is not None:  # the first of all waits for nobody
+            if not batch.previous.done.is_set():
+                await batch.previous.done.wait()
+            now = time()
+            starts_at = max(now, self._next_at)
+            await sleep(starts_at - now)  # if only for a turn of the loop, whose lines come along
+        self._next_at = starts_at + COMMIT_EVERY_S
+        self._seal(batch)
+        await self._offload(lambda: self._commit(batch))
 
     def _seal(self, batch: _Batch) -> None:
         if self._open is batch:
@@ -239,12 +250,15 @@ class LogWriter:
 
     def _close(self) -> None:
         with self._gate:
+            if self._fd < 0:
+                return
             if self._cancel_sync is not None:
                 self._cancel_sync()
             if self._dirty:
                 self._sync()
+            fd, self._fd = self._fd, -1
             try:
-                self._fs.close(self._fd)
+                self._fs.close(fd)
             except OSError as error:
                 if self._error is None:
                     self._error = refused(self.path, "close the log", error)
@@ -311,6 +325,14 @@ def _whole_size(path: Path) -> int:
             if file.read(1) != b"\n":
                 raise StoreError(f"{path}: ends in half a line; recover it before it is appended to")
     return end
+
+
+def _clock() -> tuple[Callable[[], float], Callable[[float], Awaitable[None]]]:
+    """The time, and how to let some pass. anyio's take longer to find the loop than to do it."""
+    try:
+        return asyncio.get_running_loop().time, asyncio.sleep
+    except RuntimeError:
+        return anyio.current_time, anyio.sleep
 
 
 def _identity(fd: int) -> tuple[int, int]:

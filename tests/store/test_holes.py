@@ -80,10 +80,13 @@ def as_of(whole: bytes, moments: dict[int, int]) -> bytes:
 
 
 def untouched(whole: bytes, state: bytes) -> bytes:
-    """The lines that are in a state as they were written."""
+    """The lines that are in a state as they were written, but for one that begins where a hole ends.
+
+    The newline before it is gone, so it is kept aside with the hole; nobody was told of it either.
+    """
     kept, at = [], 0
     for line in whole.splitlines(keepends=True):
-        if state[at : at + len(line)] == line:
+        if state[at : at + len(line)] == line and state[max(0, at - 1) : at] in (b"", b"\n"):
             kept.append(line)
         at += len(line)
     return b"".join(kept)

@@ -98,10 +98,12 @@ def test_a_fault_of_ours_leaves_no_half_pictures_and_no_open_files(run: RunDir, 
     assert seen["close"] == seen["create"] - (call == "create")
 
 
-async def test_pictures_that_wait_for_a_thread_are_saved_by_the_next_one(run: RunDir, kit: Kit) -> None:
-    pool, go_on, portions = threads(PICTURE_THREADS), threading.Event(), list[int]()
+async def test_pictures_wait_for_each_other_and_full_portions_take_further_threads(run: RunDir, kit: Kit) -> None:
+    pool, go_on, begun, portions = threads(PICTURE_THREADS), threading.Event(), list[int](), list[int]()
 
     async def slow(work: Any, /) -> Any:
+        begun.append(1)
+
         def held() -> Any:
             go_on.wait(10)
             done = work()
@@ -112,19 +114,23 @@ async def test_pictures_that_wait_for_a_thread_are_saved_by_the_next_one(run: Ru
 
     writer = PictureWriter(run, offload=slow)
     saved: list[str] = []
-    count = PICTURE_THREADS + PORTION_MAX + 2
+    counts = [1, PORTION_MAX - 1, 1, PORTION_MAX, 2]
+    threads_taken = [1, 1, 2, 3, 3]
 
     async def save(index: int) -> None:
-        await anyio.sleep(0.02 * min(index, PICTURE_THREADS + 1))  # the first ones alone, then all others at once
         saved.append((await writer.save(index, kit.image_id(index), kit.a_picture(index))).path)
 
     async with anyio.create_task_group() as group:
-        for index in range(1, count + 1):
-            group.start_soon(save, index)
-        await anyio.sleep(0.3)
+        first = 1
+        for count, taken in zip(counts, threads_taken, strict=True):
+            for index in range(first, first + count):
+                group.start_soon(save, index)
+            first += count
+            await anyio.wait_all_tasks_blocked()
+            assert len(begun) == taken
         go_on.set()
-    assert len(saved) == len(set(saved)) == count
-    assert sorted(portions) == [1] * PICTURE_THREADS + [2, PORTION_MAX]
+    assert len(saved) == len(set(saved)) == sum(counts)
+    assert sorted(portions) == [1, 2, PORTION_MAX, PORTION_MAX]
 
 
 def test_when_the_one_who_leads_is_cancelled_the_others_are_saved_all_the_same(run: RunDir, kit: Kit) -> None:
