@@ -41,8 +41,6 @@ class Stage(Struct, frozen=True, kw_only=True):
     simple: bool
     room: int
     """How many words there may be, the closing sentence apart."""
-    least: int
-    """With less room than this, none of the parts that are said last fits."""
     elaborated: tuple[int, int]
     """How many people are told with their clothes or tools, and how many with a trait."""
     lenses: tuple[str, ...]
@@ -73,22 +71,19 @@ def staged(style: str, complexity: str, theme: Theme, setting: Setting, *, tempo
     """The stage of a theme in a setting. `temporal` is whether a moment will be told."""
     look, digital = STYLES[style], theme.digital or setting.digital
     simple, rich = complexity == "simple", complexity == "complex"
-    actions = tuple(line(form.action) for form in theme.forms)
     moods = lines("The tone of the post is {}" if digital else "The mood is {}", theme.moods)
     around = surroundings(setting) if digital else lines("Behind them, {}", setting.backdrops)
     foregrounds = lines("In the foreground, {}", setting.foregrounds) if rich and not digital else ()
     finishes, details = lines("{}", look.finishes), lines("{}", look.details) if rich else ()
-    last = (*actions, *moods, *around, *foregrounds, *finishes, *details)
     return Stage(
         digital=digital,
         simple=simple,
         room=WORDS[complexity][1] - word_count(FICTIONAL),
-        least=min(4, *[words for words, _ in last if words]),
         elaborated=_ELABORATED[complexity],
         lenses=look.screens if digital else look.openings,
-        shown=tuple(picture_in_post(theme, n) if digital else form.name for n, form in enumerate(theme.forms)),
-        crowds=tuple(form.crowds for form in theme.forms),
-        actions=actions,
+        shown=tuple([picture_in_post(theme, n) if digital else form.name for n, form in enumerate(theme.forms)]),
+        crowds=tuple([form.crowds for form in theme.forms]),
+        actions=tuple([known_line(form.action) for form in theme.forms]),
         where=setting.where,
         artefacts=artefacts(theme, setting) if digital else (),
         devices=devices(setting, held=not simple) if digital else (),
@@ -106,6 +101,9 @@ def staged(style: str, complexity: str, theme: Theme, setting: Setting, *, tempo
 def _orders(parts: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(ranks.index(rank) for rank in range(parts)) for ranks in draws(parts, parts))
 
+
+_LAST_LEAST: Final = 4
+"""The parts that are said last have as many words or more: "The mood is calm". With less room they are not made."""
 
 _ELABORATED: Final = {"simple": (0, 1), "medium": (2, 2), "complex": (6, 4)}
 
@@ -195,7 +193,7 @@ def _in_place(stage: Stage, told: Told, seed: int, i: int) -> _Page:
     page.say_fullest(2, crowd)
     if page.room >= _PLACARDS_LEAST:
         page.say(4, _placards(news, 2, seed, i))
-    if page.room < stage.least:
+    if page.room < _LAST_LEAST:
         return page
     order, _, finish, detail = look or _look(stage, seed, i)
     frame, mood = divmod(frame, len(stage.moods))
@@ -258,7 +256,7 @@ def _on_screen(stage: Stage, told: Told, seed: int, i: int) -> _Page:
     page.say_fullest(3, people)
     page.say(1, line(f'The post shows {stage.shown[told.form]} under the headline "{slogan}"'))
     page.say(4, stage.around[around])
-    if page.room < stage.least:
+    if page.room < _LAST_LEAST:
         return page
     order, _, finish, detail = look or _look(stage, seed, i)
     frame, story = _story("The post comes from", news, frame)
