@@ -50,6 +50,11 @@ TOKEN_FRESH_S = 60.0
 """A Vertex template is built anew after so long. google-auth renews tokens 3:45 minutes before they end,
 so the one in a template of this age is always good."""
 
+KEPT_BYTES = 16 * 1024 * 1024
+"""glibc gives what was freed back to the system once it is more than twice the largest block it ever freed. A block of
+this size, never touched, settles that; else the pages of each picture may be fetched anew, which takes as long as to
+receive it."""
+
 Transport = Literal["fast", "sdk"]
 
 _log = logging.getLogger("groundswell.providers")
@@ -87,6 +92,7 @@ async def open_gemini(
     if backend == "vertex" and (project or location):
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(sdk.load)  # off the loop
+    bytearray(KEPT_BYTES)  # given back at once, and never touched
     default_url = sdk.DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
     session = wire.open_session(base_url or default_url, timeout_s=timeout_s, middlewares=(tap,))
     try:

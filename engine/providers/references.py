@@ -30,11 +30,7 @@ async def read_references(request: Request, offload: Offload) -> list[bytes]:
 
 def _read_reference(path: str, digest: str) -> bytes:
     try:
-        # O_NONBLOCK: a named pipe in the place of a picture must not hold a thread for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: is no plain file"))
-            data = file.read()
+        data = _all_of(path)
     except OSError as error:
         if error.errno not in _OF_THE_PICTURE:  # the disk's or the machine's: another picture would fare no better
             raise StoreError(
@@ -45,3 +41,19 @@ def _read_reference(path: str, digest: str) -> bytes:
     if sha256(data).hexdigest() != digest:
         raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: changed since it was planned"))
     return data
+
+
+def _all_of(path: str) -> bytes:
+    """What the file holds, without the buffers and questions of `open`, which take a third of the time."""
+    # O_NONBLOCK: a named pipe in the place of a picture must not hold a thread for ever.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # of folders the system says it best
+            raise ProviderError(ErrorKind.INVALID, tidy(f"reference picture {path}: is no plain file"))
+        pieces: list[bytes] = []
+        while piece := os.read(file, status.st_size + 1):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(file)
