@@ -306,9 +306,10 @@ def test_an_answer_is_read_the_same_at_once_and_byte_by_byte(
     st.integers(0, 300),
     st.integers(0, 2),
     SPOILERS,
+    CUTS,
 )
-def test_spoilt_chunks_are_read_the_same_at_once_and_byte_by_byte(
-    pieces: list[bytes], at: int, gone: int, instead: bytes
+def test_spoilt_chunks_are_read_the_same_however_they_fall(
+    pieces: list[bytes], at: int, gone: int, instead: bytes, some: list[int]
 ) -> None:
     good = chunked(pieces)
     begins = good.index(b"\r\n\r\n") + 4
@@ -322,7 +323,14 @@ def test_spoilt_chunks_are_read_the_same_at_once_and_byte_by_byte(
             return type(error)
         return reading.reply and reading.reply.body
 
-    assert told([]) == told(ALL)
+    assert told([]) == told(some) == told(ALL)
+
+
+def test_half_a_chunks_end_is_not_followed_by_a_whole_one() -> None:
+    raw = chunked([b"ab", b"cd"]).replace(b"ab\r\n", b"ab\r\r\n")
+    for cut in range(len(raw)):
+        with pytest.raises(NotHttp):
+            read(raw, [cut])
 
 
 def test_an_answer_beyond_all_bounds_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

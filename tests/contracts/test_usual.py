@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProviderError
@@ -130,8 +130,16 @@ def outcome(body: bytes, *, wants_picture: bool) -> Any:
         return [getattr(error, name) for name in names]
 
 
+WITH_AN_ERROR = {**SAID, "error": {"code": 503, "message": "overloaded"}}
+OTHERWISE_NAMED = {"candidates": [{"content": {"parts": [{"inline_data": {"mimeType": "image/png", "data": "@1"}}]}}]}
+
+
 @settings(max_examples=600, deadline=None)
 @given(spoilt(), st.booleans())
+@example(json.dumps(WITH_AN_ERROR).encode(), True)
+@example(json.dumps(OTHERWISE_NAMED).encode(), True)
+@example(json.dumps(SAID).encode(), True)
+@example(json.dumps(SAID).encode(), False)
 def test_answers_read_by_their_types_are_read_as_by_the_tolerant_reader(body: bytes, wants_picture: bool) -> None:
     by_types = usual.read(body, len(PICTURES)) is not None
     event("by types" if by_types else "tolerantly")
