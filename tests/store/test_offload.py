@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from engine.offload import to_the_end
 from engine.store import inline, threads
 
 
@@ -76,6 +77,25 @@ async def test_work_that_has_begun_is_waited_for_when_the_caller_is_cancelled() 
             group.start_soon(cancel_then_let_it_end, scope)
             await offload(work)
         assert ended.is_set()
+
+
+async def test_what_a_cancel_must_not_stop_is_taken_up_again_and_the_cancel_told_afterwards() -> None:
+    done: list[str] = []
+
+    async def step() -> None:
+        if not done:
+            done.append("half")
+            await anyio.sleep(60)
+        await anyio.lowlevel.checkpoint()
+        done.append("whole")
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(to_the_end, step)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+    assert done == ["half", "whole"]
+    assert scope.cancelled_caught
 
 
 async def test_inline_stays_on_the_thread_of_the_loop() -> None:
