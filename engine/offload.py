@@ -66,9 +66,12 @@ async def to_the_end(step: Callable[[], Awaitable[None]]) -> None:
     """
     try:
         await step()
-    except anyio.get_cancelled_exc_class():
-        with anyio.CancelScope(shield=True):
-            await step()
+    except anyio.get_cancelled_exc_class() as cancel:
+        try:
+            with anyio.CancelScope(shield=True):
+                await step()
+        except Exception as error:
+            raise cancel from error  # else who cancels would wait for somebody who goes on
         raise
 
 

@@ -98,6 +98,30 @@ async def test_what_a_cancel_must_not_stop_is_taken_up_again_and_the_cancel_told
     assert scope.cancelled_caught
 
 
+async def test_a_cancel_is_told_also_when_what_it_must_not_stop_fails_afterwards() -> None:
+    tries: list[int] = []
+    ends: list[str] = []
+
+    async def step() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            await anyio.sleep(60)
+        raise RuntimeError("can't start new thread")
+
+    async def caller() -> None:
+        try:
+            await to_the_end(step)
+        except anyio.get_cancelled_exc_class():
+            ends.append("cancelled")
+            raise
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(caller)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert (len(tries), ends) == (2, ["cancelled"])
+
+
 async def test_inline_stays_on_the_thread_of_the_loop() -> None:
     assert await inline(threading.get_ident) == threading.get_ident()
 
