@@ -223,7 +223,7 @@ class _Line(asyncio.BufferedProtocol):
         """At once: closed the polite way, it would first send what is waiting, of a call that nobody wants any more."""
         self.reusable = False
         self.deadline = inf
-        self._reading = None
+        self._reading = self._answer = None  # its error knows who waited, and he this connection: a cycle
         self._lost = True
         self.transport.abort()
         self._connection.close()

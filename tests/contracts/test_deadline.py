@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import selectors
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.providers.http1 import Reply
+from engine.providers.http1 import NotHttp, Reply
 from engine.providers.lines import Lines
 
 DEADLINE_S = 60.0
@@ -153,3 +157,40 @@ def test_one_timer_serves_all_calls_and_none_is_left_when_none_is_under_way(monk
 
     with asyncio.Runner(loop_factory=Leaping) as runner:
         runner.run(check())
+
+
+class Sent(bytes):
+    """What a request carries: many megabytes, with pictures."""
+
+
+def test_what_a_call_carried_is_let_go_with_the_call_however_it_ends() -> None:
+    async def check(ends: Callable[[Wire, Any], object]) -> None:
+        loop = asyncio.get_running_loop()
+        lines = Lines(Maker())  # type: ignore[arg-type]
+        like: Any = SimpleNamespace(
+            key=1, head=b"", request=SimpleNamespace(connects_s=0, after_s=None, between_s=0, wires=[])
+        )
+        call = asyncio.create_task(lines.post(like, Sent(b"{}"), loop.time() + DEADLINE_S))
+        await asyncio.sleep(1)
+        loop.call_soon(ends, like.request.wires[0], weakref.ref(call))
+        with suppress(OSError, NotHttp, asyncio.CancelledError):
+            await call
+        del call
+        await asyncio.sleep(1)  # asyncio holds an error for as long as the step lasts that it began
+        assert not [thing for thing in gc.get_objects() if type(thing) is Sent]
+        lines.close()
+
+    for ends in (
+        lambda _, __: None,  # its deadline comes
+        lambda wire, _: wire.protocol.connection_lost(ConnectionResetError()),
+        lambda wire, _: wire.protocol.eof_received(),
+        lambda wire, _: wire._say(b"what is no HTTP"),
+        lambda _, call: call().cancel(),
+    ):
+        gc.collect()
+        gc.disable()  # it would find them in the end
+        try:
+            with asyncio.Runner(loop_factory=Leaping) as runner:
+                runner.run(check(ends))
+        finally:
+            gc.enable()
