@@ -199,7 +199,7 @@ def parse_json(body: bytes | bytearray | memoryview | str) -> Any:
         pass
     try:
         text = body if isinstance(body, str) else bytes(body)
-        lenient = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        lenient = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole)
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
@@ -211,6 +211,10 @@ def _no_constant(name: str) -> Any:
 
 def _finite(number: str) -> float:
     return max(-sys.float_info.max, min(sys.float_info.max, float(number)))
+
+
+def _whole(number: str) -> int | float:
+    return int(number) if len(number) < 300 else _finite(number)
 
 
 def _error_object(answer: Any) -> dict[str, Any] | None:

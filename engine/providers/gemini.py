@@ -92,7 +92,7 @@ async def open_gemini(
     if backend == "vertex" and (project or location):
         api_key = None  # As the SDK has it: a project means Google credentials; a Gemini key must not go there.
     await asyncio.to_thread(sdk.load)  # off the loop
-    bytearray(KEPT_BYTES)  # given back at once, and never touched
+    bytes(KEPT_BYTES)  # given back at once, and never touched: a bytearray would be filled with zeros
     default_url = sdk.DEVELOPER_URL if backend == "developer" else "https://aiplatform.googleapis.com/"
     session = wire.open_session(base_url or default_url, timeout_s=timeout_s, middlewares=(tap,))
     try:

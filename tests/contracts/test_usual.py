@@ -138,6 +138,7 @@ OTHERWISE_NAMED = {"candidates": [{"content": {"parts": [{"inline_data": {"mimeT
 @given(spoilt(), st.booleans())
 @example(json.dumps(WITH_AN_ERROR).encode(), True)
 @example(json.dumps(OTHERWISE_NAMED).encode(), True)
+@example(json.dumps({**SAID, "other": 10**400}).encode(), True)
 @example(json.dumps(SAID).encode(), True)
 @example(json.dumps(SAID).encode(), False)
 def test_answers_read_by_their_types_are_read_as_by_the_tolerant_reader(body: bytes, wants_picture: bool) -> None:
