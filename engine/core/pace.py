@@ -137,7 +137,9 @@ class Pace:
 
     def _ramped(self, length_s: float, start: float, spacing: float) -> float:
         """`length_s` of full-rate time, stretched where it lies in the ramp."""
-        ramp_s = min(RAMP_S_MAX, 1.0 / (spacing * RAMP_PER_S2)) if self.whole else 0.0
+        if not self.whole:
+            return length_s
+        ramp_s = min(RAMP_S_MAX, 1.0 / (spacing * RAMP_PER_S2))
         begun = start - self._ramp_from
         if begun >= ramp_s:
             return length_s

@@ -329,10 +329,10 @@ def _whole_size(path: Path) -> int:
 
 def _clock() -> tuple[Callable[[], float], Callable[[float], Awaitable[None]]]:
     """The time, and how to let some pass. anyio's take longer to find the loop than to do it."""
-    try:
-        return asyncio.get_running_loop().time, asyncio.sleep
-    except RuntimeError:
-        return anyio.current_time, anyio.sleep
+    with suppress(RuntimeError):  # no asyncio loop
+        if asyncio.current_task() is not None:  # else one of another kind is its guest
+            return asyncio.get_running_loop().time, asyncio.sleep
+    return anyio.current_time, anyio.sleep
 
 
 def _identity(fd: int) -> tuple[int, int]:

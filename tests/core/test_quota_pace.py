@@ -138,6 +138,15 @@ def test_a_refund_never_lets_the_next_call_leave_in_the_past(calls: list[tuple[f
         assert pace.free_at >= now - CREDIT_S - 1e-9
 
 
+def test_a_clock_that_goes_backward_stops_no_pace() -> None:
+    for pace in (Pace(600.0), Pace(600.0, whole=False)):
+        pace.take(1.0, 1000.0)
+        for _ in range(500):
+            pace.free_at = -math.inf
+            pace.take(1.0, 990.0)
+        assert 989.0 < pace.free_at < 992.0
+
+
 def test_what_was_used_beyond_the_estimate_is_paid_for_by_those_who_follow() -> None:
     exact, low = Pace(1000.0, whole=False, margin=0.6), Pace(1000.0, whole=False, margin=0.6)
     exact.take(100.0, 0.0)

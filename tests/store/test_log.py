@@ -13,11 +13,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 from msgspec import Struct
 from trio.testing import MockClock
 
 from engine.errors import LogDamaged, StoreError
 from engine.store import (
+    DISK,
     RunDir,
     follow,
     inline,
@@ -346,6 +348,33 @@ async def test_appending_on_a_virtual_clock_needs_no_thread(run: RunDir, kit: Ki
             group.start_soon(log.append, kit.an_image_line(index))
     assert set(threading.enumerate()) <= before  # of other tests some may have left meanwhile
     assert len(list(read_lines(run.images_log))) == 49
+
+
+def test_a_loop_that_is_the_guest_of_an_asyncio_loop_commits_on_a_thread_as_any_other(run: RunDir, kit: Kit) -> None:
+    on: set[int] = set()
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            if name == "write":
+                on.add(threading.get_ident())
+            return getattr(DISK, name)
+
+    async def guest() -> None:
+        async with open_writer(run.images_log, fs=Watched()) as log:  # pyright: ignore[reportArgumentType]
+            for index in range(1, 4):
+                await log.append(kit.an_image_line(index))
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[Any] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            guest, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=over.set_result
+        )
+        (await over).unwrap()
+
+    asyncio.run(host())
+    assert len(list(read_lines(run.images_log))) == 3
+    assert threading.get_ident() not in on
 
 
 async def test_two_logs_can_share_the_threads_of_a_run(run: RunDir, kit: Kit) -> None:
