@@ -89,7 +89,7 @@ def _write_blocks(fd: int, data: memoryview) -> None:
     buffer = _buffers.view
     at, size = 0, len(data)
     while at < size:
-        piece = data[at : at + BUFFER_BYTES] if size > BUFFER_BYTES else data
+        piece = data[at : at + BUFFER_BYTES]
         length = len(piece)
         padded = -(-length // BLOCK_BYTES) * BLOCK_BYTES
         buffer[:length] = piece

@@ -55,6 +55,19 @@ def test_a_file_system_that_does_not_offer_it_is_asked_once(tmp_path: Path, monk
     assert len(asked) <= 2
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("taken", [PAGE, PAGE + 100])
+def test_a_write_that_is_cut_short_is_carried_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, taken: int
+) -> None:
+    """As a disk that is nearly full takes them; a whole picture mostly goes in one piece."""
+    monkeypatch.setattr(direct, "BUFFER_BYTES", 8 * PAGE)
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[: PAGE if at else taken], at))
+    write_new(DISK, tmp_path / "a", [some_bytes(size)], sync=True)
+    assert (tmp_path / "a").read_bytes() == some_bytes(size)
+
+
 def test_a_full_disk_takes_the_reserve_and_the_file_is_whole(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [errno.ENOSPC]
     tried = []
