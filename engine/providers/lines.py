@@ -100,6 +100,7 @@ class Lines:
         for timer in (self._tidying, self._watching):
             if timer is not None:
                 timer.cancel()
+        self._watched = inf
         for line in tuple(self._all):
             line.fail(ConnectionAbortedError("the provider was closed"))
 

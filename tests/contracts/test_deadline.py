@@ -159,6 +159,24 @@ def test_one_timer_serves_all_calls_and_none_is_left_when_none_is_under_way(monk
         runner.run(check())
 
 
+def test_a_call_that_begins_after_the_end_has_its_deadline_too() -> None:
+    async def check() -> None:
+        lines = Lines(Maker())  # type: ignore[arg-type]
+        like: Any = SimpleNamespace(
+            key=1, head=b"", request=SimpleNamespace(connects_s=1, after_s=None, between_s=0, wires=[])
+        )
+        first, second = (asyncio.create_task(lines.post(like, b"", end_s)) for end_s in (DEADLINE_S, DEADLINE_S + 1))
+        await asyncio.sleep(0.5)
+        last = asyncio.create_task(lines.post(like, b"", DEADLINE_S + 2))
+        await asyncio.sleep(0.6)  # two are under way, and one connects
+        lines.close()
+        ends = await asyncio.wait_for(asyncio.gather(first, second, last, return_exceptions=True), 10 * DEADLINE_S)
+        assert [type(end) for end in ends] == [ConnectionAbortedError, ConnectionAbortedError, TimeoutError]
+
+    with asyncio.Runner(loop_factory=Leaping) as runner:
+        runner.run(check())
+
+
 class Sent(bytes):
     """What a request carries: many megabytes, with pictures."""
 
