@@ -50,7 +50,10 @@ class _Futures:
         self._waiting.clear()
 
     def wait(self) -> asyncio.Future[None]:
-        """To be awaited at once. One future for each who waits: a cancelled one takes no other along."""
+        """To be awaited at once; where it is set already, the loop takes no turn.
+
+        One future for each who waits: a cancelled one takes no other along, and is forgotten when it is set.
+        """
         waits = self._loop.create_future()
         if self._open:
             waits.set_result(None)
