@@ -329,9 +329,11 @@ def _whole_size(path: Path) -> int:
 
 def _clock() -> tuple[Callable[[], float], Callable[[float], Awaitable[None]]]:
     """The time, and how to let some pass. anyio's take longer to find the loop than to do it."""
-    with suppress(RuntimeError):  # no asyncio loop
-        if asyncio.current_task() is not None:  # else one of another kind is its guest
+    try:
+        if asyncio.current_task() is not None:  # else a loop of another kind is its guest
             return asyncio.get_running_loop().time, asyncio.sleep
+    except RuntimeError:  # no asyncio loop
+        pass
     return anyio.current_time, anyio.sleep
 
 
