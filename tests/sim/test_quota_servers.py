@@ -74,10 +74,15 @@ def test_a_quota_configured_too_high_converges_on_the_real_one(sim: SimpleNamesp
 @pytest.mark.parametrize("tell", ["wait", "limit", "nothing"])
 def test_without_any_limit_of_ours_the_real_one_is_found(sim: SimpleNamespace, tell: str) -> None:
     for name in ("fixed", "sliding"):
-        server = servers(sim, 600, random.Random(SEED))[name]
-        out = sim.backlog(quota(None), server, HOUR, seed=SEED, tell=tell)
-        assert out.used(HOUR / 2, HOUR, 600) >= 0.95, f"{name}, told {tell}, seed {SEED}"
-        assert out.rejections(HOUR / 2, HOUR) < 3.0, f"{name}, told {tell}, seed {SEED}"
+        used: list[float] = []
+        for seed in range(SEED, SEED + 3):
+            out = sim.backlog(quota(None), servers(sim, 600, random.Random(seed))[name], HOUR, seed=seed, tell=tell)
+            used.append(out.used(HOUR / 2, HOUR, 600))
+            assert out.rejections(HOUR / 2, HOUR) < 3.0, f"{name}, told {tell}, seed {seed}"
+        # Where refusals tell nothing, one start in fifty or so settles too low at first (ARCHITECTURE, known flaws).
+        least, median, _ = sorted(used)
+        assert median >= 0.95, f"{name}, told {tell}, seeds from {SEED}"
+        assert least >= (0.7 if tell == "nothing" else 0.95), f"{name}, told {tell}, seeds from {SEED}"
 
 
 @pytest.mark.slow
