@@ -6,9 +6,12 @@ Python per chunk, where aiohttp's, made for callers who read piece by piece, tak
 
 from __future__ import annotations
 
+import importlib
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from engine.providers.body import Body
 
@@ -304,6 +307,13 @@ class Reading:
         self.reply = Reply(self._status, self._headers, body, self._body.pictures)
 
 
+_decompressor: Callable[[int], Any] = zlib.decompressobj
+_damaged: tuple[type[Exception], ...] = (zlib.error,)
+with suppress(ImportError):  # no wheel for this machine: zlib is as right, and takes half as long again
+    _decompressor = importlib.import_module("isal.isal_zlib").decompressobj
+    _damaged = (zlib.error, importlib.import_module("isal.igzip_lib").IsalError)
+
+
 def _inflated(body: bytes, encoding: str) -> bytes:
     """What was compressed, though we asked for it plain; as it came where the word is not one for compression."""
     if encoding in ("br", "zstd", "compress", "x-compress"):
@@ -314,10 +324,10 @@ def _inflated(body: bytes, encoding: str) -> bytes:
     pieces: list[bytes] = []
     left = BODY_BYTES_MAX
     while body:  # gzip may come in several members, one behind the other
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
+        inflate = _decompressor(-zlib.MAX_WBITS if bare else 32 + zlib.MAX_WBITS)
         try:
             pieces.append(inflate.decompress(body, left + 1))
-        except zlib.error:
+        except _damaged:
             raise NotHttp("its compression is damaged") from None
         left -= len(pieces[-1])
         if left < 0:
