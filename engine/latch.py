@@ -21,14 +21,17 @@ class Latch(Protocol):
     def wait(self) -> Awaitable[None]: ...
 
 
+def on_asyncio() -> bool:
+    """Whether who asks is a task of asyncio's; a loop of another kind may be asyncio's guest, and its tasks are not."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no asyncio loop
+        return False
+
+
 def latch() -> Latch:
     """A closed latch for the loop that runs here."""
-    try:
-        if asyncio.current_task() is not None:
-            return _Futures()
-    except RuntimeError:  # no asyncio loop
-        pass
-    return anyio.Event()
+    return _Futures() if on_asyncio() else anyio.Event()
 
 
 class _Futures:

@@ -22,7 +22,7 @@ import anyio
 from msgspec import Struct
 
 from engine.errors import StoreError
-from engine.latch import latch
+from engine.latch import latch, on_asyncio
 from engine.offload import Offload, threads, to_the_end
 from engine.store.fs import DISK, Durability, Fs, refused, write_all
 from engine.store.recovery import Damage, Recovery, recover
@@ -329,11 +329,8 @@ def _whole_size(path: Path) -> int:
 
 def _clock() -> tuple[Callable[[], float], Callable[[float], Awaitable[None]]]:
     """The time, and how to let some pass. anyio's take longer to find the loop than to do it."""
-    try:
-        if asyncio.current_task() is not None:  # else a loop of another kind is its guest
-            return asyncio.get_running_loop().time, asyncio.sleep
-    except RuntimeError:  # no asyncio loop
-        pass
+    if on_asyncio():
+        return asyncio.get_running_loop().time, asyncio.sleep
     return anyio.current_time, anyio.sleep
 
 
